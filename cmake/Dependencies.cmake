@@ -1,0 +1,11 @@
+# Debian's packages; see scripts/install-deps.sh for their names.
+find_package(nlohmann_json 3.9 REQUIRED)
+find_package(CLI11 REQUIRED)
+if(RINGFLASH_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+if(RINGFLASH_TRAIN)
+  include(Torch)
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(sentencepiece REQUIRED IMPORTED_TARGET sentencepiece)
+endif()

@@ -1,0 +1,25 @@
+# ringflash_library(NAME SOURCES ... DEPENDS ...): one static library per folder of src/. What a folder may
+# include is what it lists in DEPENDS; tests/rules/ checks the same from the source text.
+function(ringflash_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_library(ringflash_${name} STATIC ${arg_SOURCES})
+  target_include_directories(ringflash_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+  target_link_libraries(ringflash_${name} PUBLIC ringflash_flags)
+  foreach(dependency IN LISTS arg_DEPENDS)
+    target_link_libraries(ringflash_${name} PUBLIC ringflash_${dependency})
+  endforeach()
+endfunction()
+
+# ringflash_test(NAME SOURCES ... LINK ...): a GoogleTest program, one ctest entry per file. RUNS lists the
+# environment settings to repeat it under, e.g. RINGFLASH_ISA=avx2.
+function(ringflash_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(${name} PRIVATE ringflash_flags GTest::gtest GTest::gtest_main ${arg_LINK})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+endfunction()

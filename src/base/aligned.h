@@ -1,0 +1,27 @@
+// A buffer aligned for SIMD and cache lines.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <vector>
+
+namespace ringflash {
+
+template <typename T>
+struct CacheAligned {
+  using value_type = T;
+  CacheAligned() = default;
+  template <typename U>
+  CacheAligned(const CacheAligned<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t{64}); }
+  template <typename U>
+  bool operator==(const CacheAligned<U>&) const { return true; }
+};
+
+/// std::vector on 64-byte boundaries.
+template <typename T>
+using AlignedVector = std::vector<T, CacheAligned<T>>;
+
+}  // namespace ringflash

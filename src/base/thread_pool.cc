@@ -1,0 +1,115 @@
+#include "base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/check.h"
+
+namespace ringflash {
+namespace {
+
+int usable_processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Long enough to bridge the gaps between the layers of a decode step, short enough not to burn an idle core.
+constexpr int kSpins = 20000;
+
+}  // namespace
+
+struct ThreadPool::State {
+  std::vector<std::thread> workers;
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::atomic<uint64_t> generation{0};
+  std::atomic<int> sleeping{0};
+  std::atomic<bool> stopping{false};
+
+  // One loop at a time; published by the increment of `generation`.
+  const FunctionRef<void(int64_t)>* task = nullptr;
+  int64_t count = 0;
+  std::atomic<int64_t> next{0};
+  std::atomic<int> running{0};
+
+  void work() {
+    for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) (*task)(i);
+  }
+
+  void wait_for(uint64_t seen) {
+    for (int spin = 0; spin < kSpins; ++spin) {
+      if (generation.load(std::memory_order_acquire) != seen || stopping) return;
+      relax();
+    }
+    std::unique_lock lock(mutex);
+    sleeping.fetch_add(1);
+    wake.wait(lock, [&] { return generation.load(std::memory_order_acquire) != seen || stopping; });
+    sleeping.fetch_sub(1);
+  }
+
+  void run_worker() {
+    uint64_t seen = 0;
+    while (true) {
+      wait_for(seen);
+      if (stopping) return;
+      ++seen;
+      work();
+      running.fetch_sub(1, std::memory_order_release);
+    }
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+  RF_CHECK(threads >= 0);
+  if (threads == 0) threads = usable_processors();
+  for (int i = 1; i < threads; ++i) state_->workers.emplace_back([state = state_.get()] { state->run_worker(); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->wake.notify_all();
+  for (auto& worker : state_->workers) worker.join();
+}
+
+int ThreadPool::concurrency() const { return static_cast<int>(state_->workers.size()) + 1; }
+
+void ThreadPool::for_each(int64_t count, FunctionRef<void(int64_t)> task) {
+  State& s = *state_;
+  if (count <= 1 || s.workers.empty()) {
+    for (int64_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+  s.task = &task;
+  s.count = count;
+  s.next.store(0);
+  s.running.store(static_cast<int>(s.workers.size()));
+  {
+    // Under the mutex, so that a worker about to sleep cannot miss it.
+    std::lock_guard lock(s.mutex);
+    s.generation.fetch_add(1, std::memory_order_release);
+  }
+  if (s.sleeping.load() > 0) s.wake.notify_all();
+  s.work();
+  while (s.running.load(std::memory_order_acquire) > 0) relax();
+}
+
+}  // namespace ringflash

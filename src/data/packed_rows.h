@@ -1,0 +1,44 @@
+// Rows of a fixed length cut from the documents in a shuffled order: a pure function of the row number, so that a
+// run can be resumed at any row, with any number of processes.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "data/token_dataset.h"
+
+namespace ringflash {
+
+/// `rows` sequences of equal length laid one after another.
+struct PackedBatch {
+  std::vector<int32_t> inputs;   ///< [rows * length]
+  std::vector<int32_t> targets;  ///< the next token of the same document, or kIgnored where there is none
+  std::vector<int64_t> bounds;   ///< document edges over the whole batch: 0, ..., rows * length; every row's edge too
+  static constexpr int32_t kIgnored = -100;
+};
+
+class PackedRows {
+ public:
+  /// Documents are laid end to end in an order drawn from `seed` and the epoch; row r of the endless stream holds
+  /// its tokens [r * length, (r+1) * length). `shuffle` off keeps the order of the dataset (held-out evaluation).
+  /// The dataset must outlive this and hold at least `length` tokens.
+  PackedRows(const TokenDataset& dataset, int64_t length, uint64_t seed, bool shuffle = true);
+
+  /// Rows in one pass over the dataset (the last, partly filled row of an unshuffled pass included, padded with
+  /// ignored targets).
+  int64_t rows_per_epoch() const;
+
+  /// Rows first, first + step, first + 2 * step, ... (`count` of them).
+  PackedBatch batch(int64_t first, int64_t count, int64_t step = 1) const;
+
+ private:
+  struct Order;  // one epoch's permutation and its prefix sums
+  const Order& order(int64_t epoch) const;
+  const TokenDataset& dataset_;
+  int64_t length_;
+  uint64_t seed_;
+  bool shuffle_;
+  mutable std::vector<std::pair<int64_t, std::shared_ptr<const Order>>> orders_;
+};
+
+}  // namespace ringflash

@@ -1,0 +1,58 @@
+// Hugging Face's safetensors: a JSON header of names, types, shapes and offsets, then the bytes.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+
+namespace ringflash {
+
+enum class DType { kF32, kF16, kBF16, kI64, kI32, kI8, kU8 };
+
+std::string to_string(DType dtype);  ///< "F32", "BF16", ... as the format spells them
+int64_t dtype_bytes(DType dtype);
+
+struct TensorView {
+  std::string name;
+  DType dtype;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> data;
+
+  int64_t elements() const;
+};
+
+class SafetensorsFile {
+ public:
+  /// Maps and validates: header length, JSON, types, offsets in bounds and without overlap, sizes matching shapes.
+  static Result<SafetensorsFile> open(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::vector<TensorView>& tensors() const { return tensors_; }
+  /// Null if absent.
+  const TensorView* find(std::string_view name) const;
+  /// The tensor, which must exist with this shape; the error names the file, tensor, shapes expected and found.
+  Result<TensorView> require(std::string_view name, std::span<const int64_t> shape) const;
+
+ private:
+  explicit SafetensorsFile(MappedFile file) : file_(std::move(file)) {}
+  std::filesystem::path path_;
+  MappedFile file_;
+  std::map<std::string, std::string> metadata_;
+  std::vector<TensorView> tensors_;
+};
+
+/// Any float tensor (F32, F16, BF16) as fp32.
+std::vector<float> to_floats(const TensorView& tensor);
+
+/// Writes atomically (base/file.h's AtomicFile), tensors in the given order.
+Status write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
+                         const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace ringflash

@@ -1,0 +1,115 @@
+// The whole kernel API: one table of function pointers, filled once for the best instruction set of the machine.
+// Plain pointers and strides, row-major, fp32 unless a type says otherwise. Kernels are single-threaded pure
+// functions of their arguments; whoever calls them splits the work (ring_attention.h, the runtime's layers).
+// Strides count elements, not bytes. No pointer needs alignment. Nothing is read or written past what is stated.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/float16.h"
+#include "base/result.h"
+#include "format/block_q8_0.h"
+
+namespace ringflash::kernels {
+
+// ---- Attention ----
+
+/// The queries of one KV head's group: `tokens` consecutive positions times `heads` query heads that share keys.
+struct QueryBlock {
+  const float* q;         ///< rotated queries: q[t * token_stride + h * head_stride + i]
+  const float* q_global;  ///< the same unrotated, for spans with `global` set; may be q itself
+  int64_t tokens, heads, head_dim;
+  int64_t token_stride, head_stride;
+  float scale;            ///< logits are scale * (q . k) + bias
+};
+
+/// A run of keys and values of one KV head that the queries of a block may see.
+struct KeySpan {
+  const float* k;        ///< [count, head_dim], rows k_stride apart
+  const float* v;        ///< [count, head_dim], rows v_stride apart
+  const float* bias;     ///< [count], added to the logits; null for none
+  int64_t k_stride, v_stride;
+  int64_t count;
+  int64_t visible;       ///< query token t sees keys [0, min(count, visible + t)): kAllVisible, or a causal edge
+  bool global;           ///< logits use q_global instead of q
+};
+inline constexpr int64_t kAllVisible = int64_t{1} << 40;
+
+/// Where attention's result goes; same indexing as QueryBlock.
+struct AttentionOutput {
+  float* out;                  ///< out[t * token_stride + h * head_stride + i]
+  int64_t token_stride, head_stride;
+  float* lse;                  ///< log-sum-exp of the logits, lse[t * lse_token_stride + h]; null if unwanted
+  int64_t lse_token_stride;
+};
+
+/// Gradients that flow in, and what the forward pass left.
+struct AttentionGradInput {
+  const float* dout;           ///< gradient of out; indexed as AttentionOutput::out
+  const float* out;
+  int64_t token_stride, head_stride;
+  const float* lse;
+  int64_t lse_token_stride;
+};
+
+/// Gradients that flow out to the queries; both are added to. dq_global may equal dq.
+struct QueryGrad {
+  float* dq;
+  float* dq_global;
+  int64_t token_stride, head_stride;
+};
+
+/// Gradients that flow out to one span; all are added to. dbias is null where the span has no bias.
+struct KeySpanGrad {
+  float* dk;
+  float* dv;
+  float* dbias;
+  int64_t dk_stride, dv_stride;
+};
+
+// ---- The table ----
+
+struct Table {
+  const char* isa;  ///< "scalar", "avx2", "avx512", "neon"
+
+  /// softmax over the union of all spans: out = sum_u p_u v_u with p = softmax(scale * q.k_u + bias_u).
+  /// A query that sees no key at all gets zeros and lse = -infinity. Online softmax (Milakov and Gimelshein 2018;
+  /// Dao et al., FlashAttention, 2022): memory does not grow with the spans.
+  void (*attend)(const QueryBlock& queries, std::span<const KeySpan> spans, const AttentionOutput& output);
+
+  /// Backward of attend, recomputing p from lse. grads[i] belongs to spans[i].
+  void (*attend_backward)(const QueryBlock& queries, std::span<const KeySpan> spans,
+                          const AttentionGradInput& input, const QueryGrad& query_grad,
+                          std::span<const KeySpanGrad> grads);
+
+  /// y[t, o] = sum_i x[t, i] * w[o, i] for o in [out_begin, out_end). x is [tokens, in], y is [tokens, y_stride].
+  /// The order of the sum does not depend on `tokens`, so a token's result is the same in any batch.
+  void (*matmul_f32)(const float* x, const float* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
+                     int64_t out_begin, int64_t out_end);
+  void (*matmul_bf16)(const float* x, const bf16* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
+                      int64_t out_begin, int64_t out_end);
+  /// Q8_0 weights, blocks of 32 along `in` (a multiple of 32); activations stay fp32.
+  void (*matmul_q8_0)(const float* x, const BlockQ8_0* w, float* y, int64_t tokens, int64_t in,
+                      int64_t y_stride, int64_t out_begin, int64_t out_end);
+
+  /// y = x / sqrt(mean(x^2) + eps) * gain, per row of [rows, width] (Zhang and Sennrich 2019).
+  void (*rms_norm)(const float* x, const float* gain, float* y, int64_t rows, int64_t width, float eps);
+
+  /// y = silu(gate) * up, element by element; y may be gate or up (Shazeer 2020).
+  void (*swiglu)(const float* gate, const float* up, float* y, int64_t count);
+
+  /// y += x.
+  void (*add)(const float* x, float* y, int64_t count);
+};
+
+/// The table in force: RINGFLASH_ISA's if set, else the best one this machine has. An unknown or unsupported
+/// RINGFLASH_ISA ends the program with exit code 2 and the list of choices.
+const Table& table();
+
+/// Every table this machine can run, scalar first: tests sweep them.
+std::vector<const Table*> available_tables();
+
+}  // namespace ringflash::kernels

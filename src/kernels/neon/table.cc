@@ -1,0 +1,4 @@
+#define RF_ISA neon
+#define RF_ISA_NAME "neon"
+#define RF_LANES 4
+#include "kernels/simd/table-inl.h"

@@ -1,0 +1,24 @@
+// The readable references: plain loops, sums in double. They are the tests' oracle and the "scalar" table.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace ringflash::kernels::ref {
+
+void attend(const QueryBlock& queries, std::span<const KeySpan> spans, const AttentionOutput& output);
+void attend_backward(const QueryBlock& queries, std::span<const KeySpan> spans, const AttentionGradInput& input,
+                     const QueryGrad& query_grad, std::span<const KeySpanGrad> grads);
+
+void matmul_f32(const float* x, const float* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
+                int64_t out_begin, int64_t out_end);
+void matmul_bf16(const float* x, const bf16* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
+                 int64_t out_begin, int64_t out_end);
+void matmul_q8_0(const float* x, const BlockQ8_0* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
+                 int64_t out_begin, int64_t out_end);
+void rms_norm(const float* x, const float* gain, float* y, int64_t rows, int64_t width, float eps);
+void swiglu(const float* gate, const float* up, float* y, int64_t count);
+void add(const float* x, float* y, int64_t count);
+
+extern const Table kTable;
+
+}  // namespace ringflash::kernels::ref

@@ -1,0 +1,46 @@
+// Ring attention over whole packed sequences, forward and backward (DESIGN section 3). This file turns the
+// geometry into spans of keys; the arithmetic is kernels.h's attend and attend_backward.
+//
+// Packed layout: `tokens` rows hold documents one after another. Document d is rows [bounds[d], bounds[d+1]),
+// with positions and chunks counted from its own start, and sees nothing of the others.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/aligned.h"
+#include "base/executor.h"
+#include "kernels/kernels.h"
+#include "model/config.h"
+
+namespace ringflash::kernels {
+
+struct AttentionShape {
+  int64_t tokens, heads, key_value_heads, head_dim;
+  double rope_theta;
+  AttentionKind kind;
+  RingGeometry ring;  ///< read when kind is kRing
+};
+
+/// Chooses the page of one complete chunk for one KV head: the page_tokens() positions with the highest router
+/// score r, ties to the earlier position, in ascending order. `scores` has one entry per token of the chunk,
+/// `stride` apart; `page` receives offsets within the chunk.
+void select_page(const float* scores, int64_t score_stride, const RingGeometry& ring, std::span<int32_t> page);
+
+/// Causal attention, rotation included.
+///   q [tokens, heads, head_dim], k and v [tokens, key_value_heads, head_dim], unrotated, contiguous
+///   router [tokens, key_value_heads]: r; null for full layers and for global_ratio 0
+///   bounds: document edges, bounds.front() = 0, bounds.back() = tokens, ascending
+///   out as q; lse [tokens, heads]
+/// A ring layer without router (global_ratio 0) still sees its sinks, with no bias.
+void attention_forward(const AttentionShape& shape, const float* q, const float* k, const float* v,
+                       const float* router, std::span<const int64_t> bounds, float* out, float* lse,
+                       const Table& table, Executor& executor);
+
+/// Gradients of attention_forward; dq, dk, dv, drouter are overwritten. Deterministic for any executor.
+void attention_backward(const AttentionShape& shape, const float* q, const float* k, const float* v,
+                        const float* router, std::span<const int64_t> bounds, const float* out,
+                        const float* lse, const float* dout, float* dq, float* dk, float* dv, float* drouter,
+                        const Table& table, Executor& executor);
+
+}  // namespace ringflash::kernels

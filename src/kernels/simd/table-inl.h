@@ -1,0 +1,25 @@
+// One ISA's table, made of the kernels in this folder. Included by <isa>/table.cc, which sets RF_ISA, RF_ISA_NAME
+// and RF_LANES.
+#pragma once
+
+#include "kernels/kernels.h"
+#include "kernels/simd/attention-inl.h"
+#include "kernels/simd/elementwise-inl.h"
+#include "kernels/simd/matmul-inl.h"
+
+namespace ringflash::kernels::RF_ISA {
+
+extern const Table kTable;
+const Table kTable = {
+    .isa = RF_ISA_NAME,
+    .attend = attend,
+    .attend_backward = attend_backward,
+    .matmul_f32 = matmul_f32,
+    .matmul_bf16 = matmul_bf16,
+    .matmul_q8_0 = matmul_q8_0,
+    .rms_norm = rms_norm,
+    .swiglu = swiglu,
+    .add = add,
+};
+
+}  // namespace ringflash::kernels::RF_ISA

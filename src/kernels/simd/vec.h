@@ -1,0 +1,88 @@
+// A vector of floats as wide as the instruction set, from the compiler's vector extensions: one kernel source
+// serves every ISA. Each ISA's folder defines RF_ISA (its namespace) and RF_LANES, then includes the *-inl.h files.
+// Everything here lives in that namespace, and these files include no C++ library templates that could be
+// instantiated with one ISA's flags and linked into code for another.
+#pragma once
+
+#if !defined(RF_ISA) || !defined(RF_LANES)
+#error "include this from an ISA's table.cc, which defines RF_ISA and RF_LANES"
+#endif
+
+#include <cstdint>
+
+#include "base/float16.h"
+
+namespace ringflash::kernels::RF_ISA {
+
+inline constexpr int kLanes = RF_LANES;
+
+typedef float Vec __attribute__((vector_size(RF_LANES * 4)));
+typedef int32_t VecI __attribute__((vector_size(RF_LANES * 4)));
+typedef uint16_t VecU16 __attribute__((vector_size(RF_LANES * 2)));
+typedef int8_t VecI8 __attribute__((vector_size(RF_LANES)));
+
+inline Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+inline void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+
+inline Vec broadcast(float x) { return Vec{} + x; }
+
+inline VecI bits(Vec v) { return reinterpret_cast<VecI>(v); }
+inline Vec from_bits(VecI v) { return reinterpret_cast<Vec>(v); }
+
+inline Vec load(const bf16* p) {
+  VecU16 raw;
+  __builtin_memcpy(&raw, p, sizeof raw);
+  return from_bits(__builtin_convertvector(raw, VecI) << 16);
+}
+
+inline Vec load(const int8_t* p) {
+  VecI8 raw;
+  __builtin_memcpy(&raw, p, sizeof raw);
+  return __builtin_convertvector(raw, Vec);
+}
+
+inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
+inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
+
+/// Sum of all lanes, halves first.
+inline float sum(Vec v) {
+  float lanes[kLanes];
+  __builtin_memcpy(lanes, &v, sizeof v);
+  for (int width = kLanes / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
+/// 0, 1, 2, ...
+inline VecI iota() {
+  VecI v{};
+  for (int i = 0; i < kLanes; ++i) v[i] = i;
+  return v;
+}
+
+/// e^x for x <= 88, relative error below 3e-7; below -87 it underflows to 0, exactly 0 for -infinity.
+/// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a degree-6 polynomial (Cephes' coefficients).
+inline Vec exp(Vec x) {
+  const Vec clamped = max(x, broadcast(-87.0f));
+  const Vec shifted = clamped * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer in the low bits
+  const Vec n = shifted - 12582912.0f;
+  const Vec r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
+  Vec p = broadcast(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const VecI exponent = __builtin_convertvector(n, VecI) << 23;
+  const Vec result = from_bits(bits(p) + exponent);
+  return x < -87.0f ? Vec{} : result;
+}
+
+}  // namespace ringflash::kernels::RF_ISA

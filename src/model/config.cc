@@ -1,0 +1,127 @@
+#include "model/config.h"
+
+#include <cmath>
+
+namespace ringflash {
+namespace {
+
+constexpr int64_t kMaxDimension = int64_t{1} << 24;
+
+Error wrong(const std::string& key, const std::string& expected, const std::string& found) {
+  return Error{"'" + key + "' must be " + expected + ", found " + found};
+}
+
+Error wrong(const std::string& key, const std::string& expected, int64_t found) {
+  return wrong(key, expected, std::to_string(found));
+}
+
+Error wrong(const std::string& key, const std::string& expected, double found) {
+  return wrong(key, expected, std::to_string(found));
+}
+
+Status check_range(const char* key, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return {};
+  return wrong(key, "between " + std::to_string(low) + " and " + std::to_string(high), value);
+}
+
+Status check_sizes(const ModelConfig& c) {
+  const std::pair<const char*, int64_t> sizes[] = {
+      {"vocab_size", c.vocab_size},
+      {"hidden_size", c.hidden_size},
+      {"intermediate_size", c.intermediate_size},
+      {"num_attention_heads", c.num_attention_heads},
+      {"num_key_value_heads", c.num_key_value_heads},
+      {"head_dim", c.head_dim},
+  };
+  for (const auto& [key, value] : sizes) RF_TRY_VOID(check_range(key, value, 1, kMaxDimension));
+  RF_TRY_VOID(check_range("num_hidden_layers", c.num_hidden_layers, 1, 4096));
+  RF_TRY_VOID(check_range("max_position_embeddings", c.max_position_embeddings, 1, int64_t{1} << 40));
+  RF_TRY_VOID(check_range("num_attention_heads", c.num_attention_heads, 1, 65536));
+  RF_TRY_VOID(check_range("head_dim", c.head_dim, 2, 1024));
+  RF_TRY_VOID(check_range("bos_token_id", c.bos_token_id, 0, c.vocab_size - 1));
+  return check_range("eos_token_id", c.eos_token_id, 0, c.vocab_size - 1);
+}
+
+Status check_shapes(const ModelConfig& c) {
+  if (c.num_attention_heads % c.num_key_value_heads != 0) {
+    return wrong("num_attention_heads", "a multiple of num_key_value_heads (" +
+                 std::to_string(c.num_key_value_heads) + ")", c.num_attention_heads);
+  }
+  if (c.head_dim % 2 != 0) return wrong("head_dim", "even, for the rotary embedding", c.head_dim);
+  if (static_cast<int64_t>(c.attention.size()) != c.num_hidden_layers) {
+    return wrong("attention", "a list of one entry per layer (" + std::to_string(c.num_hidden_layers) + ")",
+                 std::to_string(c.attention.size()) + " entries");
+  }
+  return {};
+}
+
+Status check_scalars(const ModelConfig& c) {
+  if (!(c.rms_norm_eps > 0 && c.rms_norm_eps < 1)) return wrong("rms_norm_eps", "in (0, 1)", c.rms_norm_eps);
+  if (!(c.rope_theta >= 1 && c.rope_theta <= 1e12)) return wrong("rope_theta", "in [1, 1e12]", c.rope_theta);
+  if (!(std::abs(c.embedding_multiplier) > 0 && std::abs(c.embedding_multiplier) < 1e6)) {
+    return wrong("embedding_multiplier", "a finite number other than 0", c.embedding_multiplier);
+  }
+  return {};
+}
+
+Status check_ring(const RingGeometry& r) {
+  RF_TRY_VOID(check_range("stride", r.stride, 1, kMaxDimension));
+  RF_TRY_VOID(check_range("window", r.window, 1, kMaxDimension));
+  if (r.window % r.stride != 0) {
+    return wrong("window", "a multiple of stride (" + std::to_string(r.stride) + ")", r.window);
+  }
+  if (!(r.global_ratio >= 0 && r.global_ratio <= 1)) return wrong("global_ratio", "in [0, 1]", r.global_ratio);
+  return check_range("sink_tokens", r.sink_tokens, 0, r.stride);
+}
+
+}  // namespace
+
+std::string to_string(AttentionKind kind) {
+  switch (kind) {
+    case AttentionKind::kFull: return "full";
+    case AttentionKind::kRing: return "ring";
+  }
+  RF_UNREACHABLE();
+}
+
+std::string to_string(GlobalSelect select) {
+  switch (select) {
+    case GlobalSelect::kAll: return "all";
+    case GlobalSelect::kTopPages: return "top_pages";
+  }
+  RF_UNREACHABLE();
+}
+
+Result<AttentionKind> parse_attention_kind(const std::string& text) {
+  if (text == "full") return AttentionKind::kFull;
+  if (text == "ring") return AttentionKind::kRing;
+  return wrong("attention", "\"ring\" or \"full\"", "\"" + text + "\"");
+}
+
+Result<GlobalSelect> parse_global_select(const std::string& text) {
+  if (text == "all") return GlobalSelect::kAll;
+  if (text == "top_pages") return GlobalSelect::kTopPages;
+  return wrong("global_select", "\"all\" or \"top_pages\"", "\"" + text + "\"");
+}
+
+int64_t RingGeometry::page_tokens() const {
+  // The small slack keeps 0.05 * 60 = 3.0000000000000004 from becoming 4.
+  return static_cast<int64_t>(std::ceil(global_ratio * static_cast<double>(stride) - 1e-9));
+}
+
+bool ModelConfig::has_router(int64_t layer) const {
+  return attention[layer] == AttentionKind::kRing && ring.page_tokens() > 0;
+}
+
+Status validate(const ModelConfig& config) {
+  RF_TRY_VOID(check_sizes(config));
+  RF_TRY_VOID(check_shapes(config));
+  RF_TRY_VOID(check_scalars(config));
+  RF_TRY_VOID(check_ring(config.ring));
+  if (config.global_select == GlobalSelect::kTopPages) {
+    return wrong("global_select", "\"all\" in this version", "\"top_pages\"");
+  }
+  return {};
+}
+
+}  // namespace ringflash

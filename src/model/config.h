@@ -1,0 +1,72 @@
+// The architecture as data: every number a model is made of, under the names of Hugging Face's config.json.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace ringflash {
+
+/// How a layer attends: every earlier token, or the ring of windows and global pages (DESIGN section 3).
+enum class AttentionKind { kFull, kRing };
+
+/// Which global pages a query reads: all behind its band, or the best-scored few.
+enum class GlobalSelect { kAll, kTopPages };
+
+std::string to_string(AttentionKind kind);
+std::string to_string(GlobalSelect select);
+Result<AttentionKind> parse_attention_kind(const std::string& text);
+Result<GlobalSelect> parse_global_select(const std::string& text);
+
+/// Ring attention's geometry. Tokens are cut into chunks of `stride`; a token sees its own chunk (causally) and
+/// the window/stride chunks before it, plus the pages of all complete chunks behind those.
+struct RingGeometry {
+  int64_t window = 512;       ///< a multiple of stride
+  int64_t stride = 256;       ///< tokens in a chunk
+  double global_ratio = 0.05; ///< share of a chunk that its page keeps
+  int64_t sink_tokens = 4;    ///< the first positions, visible to all; at most stride
+  bool global_rope = false;   ///< whether q and k of global logits are rotated
+
+  int64_t band_chunks() const { return window / stride; }          ///< m of DESIGN section 3
+  int64_t page_tokens() const;                                     ///< g = ceil(global_ratio * stride)
+  int64_t chunk(int64_t position) const { return position / stride; }
+
+  bool operator==(const RingGeometry&) const = default;
+};
+
+struct ModelConfig {
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t intermediate_size = 0;
+  int64_t num_hidden_layers = 0;
+  int64_t num_attention_heads = 0;
+  int64_t num_key_value_heads = 0;
+  int64_t head_dim = 0;
+  int64_t max_position_embeddings = 0;
+  double rms_norm_eps = 1e-5;
+  double rope_theta = 10000.0;
+  double embedding_multiplier = 1.0;  ///< the embedding's output is scaled by this
+  bool tie_word_embeddings = true;
+  int64_t bos_token_id = 1;
+  int64_t eos_token_id = 2;
+
+  RingGeometry ring;
+  GlobalSelect global_select = GlobalSelect::kAll;
+  std::vector<AttentionKind> attention;  ///< one per layer
+
+  int64_t query_size() const { return num_attention_heads * head_dim; }
+  int64_t key_value_size() const { return num_key_value_heads * head_dim; }
+  int64_t heads_per_group() const { return num_attention_heads / num_key_value_heads; }
+  /// Whether a layer has a router: a ring layer whose pages keep anything.
+  bool has_router(int64_t layer) const;
+
+  bool operator==(const ModelConfig&) const = default;
+};
+
+/// Checks that the numbers fit together and within sane bounds, so that nothing sized from them overflows.
+/// The error names the key, what it must be and what it is.
+Status validate(const ModelConfig& config);
+
+}  // namespace ringflash

@@ -1,0 +1,29 @@
+// What a model of a given config costs: parameters, arithmetic, cache.
+#pragma once
+
+#include <cstdint>
+
+#include "model/config.h"
+
+namespace ringflash {
+
+struct ParameterCounts {
+  int64_t embedding = 0, linear = 0, router = 0, norm = 0;
+  int64_t total() const { return embedding + linear + router + norm; }
+};
+
+ParameterCounts count_parameters(const ModelConfig& config);
+
+/// Keys that a query at `position` attends to in a layer of this kind (its own included).
+int64_t visible_keys(const ModelConfig& config, AttentionKind kind, int64_t position);
+
+/// Multiply-accumulates of the forward pass for `tokens` positions from 0: linear layers, head and attention.
+double forward_macs(const ModelConfig& config, int64_t tokens);
+
+/// Entries (one key and one value of one head each) that a layer's cache holds at a position.
+int64_t cache_entries(const ModelConfig& config, AttentionKind kind, int64_t position);
+
+/// Bytes of the whole cache at a position, with `element_bytes` per number.
+int64_t cache_bytes(const ModelConfig& config, int64_t position, int64_t element_bytes);
+
+}  // namespace ringflash

@@ -1,0 +1,56 @@
+// A deployed model, mapped: config, tokenizer and pointers to the weights where they lie in the file.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "format/gguf.h"
+#include "model/config.h"
+#include "text/tokenizer.h"
+
+namespace ringflash {
+
+/// A weight matrix [rows, columns] in one of the stored formats.
+struct WeightMatrix {
+  GgufType type = GgufType::kF32;
+  const void* data = nullptr;
+  int64_t rows = 0, columns = 0;
+};
+
+/// One layer's weights under Hugging Face's names.
+struct LayerWeights {
+  AttentionKind attention = AttentionKind::kFull;
+  const float* input_layernorm = nullptr;
+  const float* post_attention_layernorm = nullptr;
+  WeightMatrix q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj;
+  WeightMatrix router;  ///< data is null where the layer has none
+};
+
+class Model {
+ public:
+  /// Maps and validates the file: config, vocabulary, every tensor's presence, type and shape.
+  static Result<Model> load(const std::filesystem::path& path);
+
+  const ModelConfig& config() const { return config_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const GgufFile& file() const { return file_; }
+  const WeightMatrix& embedding() const { return embedding_; }
+  const WeightMatrix& head() const { return head_; }  ///< the embedding's, when tied
+  const float* final_norm() const { return final_norm_; }
+  const std::vector<LayerWeights>& layers() const { return layers_; }
+
+ private:
+  Model(GgufFile file, ModelConfig config, Tokenizer tokenizer)
+      : file_(std::move(file)), config_(std::move(config)), tokenizer_(std::move(tokenizer)) {}
+  Status bind_weights();
+
+  GgufFile file_;
+  ModelConfig config_;
+  Tokenizer tokenizer_;
+  WeightMatrix embedding_, head_;
+  const float* final_norm_ = nullptr;
+  std::vector<LayerWeights> layers_;
+};
+
+}  // namespace ringflash

@@ -1,0 +1,13 @@
+// Reads the pieces out of sentencepiece's tokenizer.model (a protobuf message), without protobuf.
+#pragma once
+
+#include <string_view>
+
+#include "text/vocabulary.h"
+
+namespace ringflash {
+
+/// `bytes` is the file's content. Only BPE models are accepted; the error says where and why.
+Result<Vocabulary> parse_sentencepiece_model(std::string_view bytes);
+
+}  // namespace ringflash
