@@ -27,6 +27,7 @@ class Session {
   /// edges. Errors: an id outside the vocabulary; more tokens than the context holds (nothing is appended then).
   Status append(std::span<const int32_t> ids, LogitsFor wanted, LogitsSink sink);
 
+  const Model& model() const;
   int64_t position() const;  ///< tokens appended so far
   int64_t context() const;
   int64_t cache_bytes() const;  ///< allocated for keys, values and pages
