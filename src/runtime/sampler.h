@@ -1,6 +1,7 @@
 // From logits to the next token.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -22,17 +23,32 @@ struct SamplingOptions {
 /// Checks ranges; the error names the option.
 Status validate(const SamplingOptions& options);
 
-/// Penalty, then temperature, top-k, top-p, and a draw. Ties go to the lower id. Deterministic given the seed.
+/// Penalty, then temperature, top-k, top-p (of what top-k left), and a draw. Ties go to the lower id.
+/// Deterministic given the seed. A NaN logit counts as -infinity, +infinity as the largest float; where every
+/// logit is -infinity the answer is id 0.
 class Sampler {
  public:
+  /// `options` must be valid.
   explicit Sampler(const SamplingOptions& options);
+
+  /// `logits` [vocab_size], not empty; `history` the ids so far, latest last, each within the vocabulary.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> history);
 
  private:
+  void load_scores(std::span<const float> logits);
+  void penalise(std::span<const int32_t> history);
+  size_t sort_likeliest(size_t sorted, size_t wanted);
+  void accumulate_weights(size_t candidates);
+  size_t keep_top_p(size_t sorted);
+  double weight(int32_t id) const;
+
   SamplingOptions options_;
   Rng rng_;
-  std::vector<float> scores_;
-  std::vector<int32_t> order_;
+  float highest_ = 0;
+  std::vector<float> scores_;       ///< by id
+  std::vector<int32_t> order_;      ///< ids, the likeliest first as far as they are sorted
+  std::vector<double> cumulative_;  ///< running sum of the weights of order_'s ids
+  std::vector<int32_t> seen_;
 };
 
 }  // namespace ringflash
