@@ -24,7 +24,10 @@ struct PerplexityReport {
   double bits_per_byte() const;  ///< nats / ln 2 / bytes
 };
 
-/// Slides a window over BOS + text; errors on an empty text and on overlap >= context.
+/// Slides a window of `context` tokens over BOS + text, `context - overlap` tokens at a time; every token is scored
+/// by the first window that predicts it: -log softmax(logits)[token]. The first window starts with BOS, the others
+/// with whatever token stands there. `progress`, if set, gets (tokens scored, tokens in all).
+/// Errors: an empty text, a negative context, an overlap outside [0, context).
 Result<PerplexityReport> evaluate_perplexity(const Model& model, Executor& executor, std::string_view text,
                                              const PerplexityOptions& options,
                                              const std::function<void(int64_t, int64_t)>& progress);
