@@ -1,1 +1,192 @@
-// to be written
+#include "format/config_gguf.h"
+
+#include <limits>
+#include <string>
+
+#include "format/in_quotes.h"
+
+namespace ringflash {
+namespace {
+
+constexpr const char* kPrefix = "ringflash.";
+
+/// Shows each field of a config to `visit(key, field)`: what is written and what is read is this one list.
+template <typename Config, typename Visitor>
+void visit_fields(Config& c, Visitor&& visit) {
+  visit("vocab_size", c.vocab_size);
+  visit("embedding_length", c.hidden_size);
+  visit("feed_forward_length", c.intermediate_size);
+  visit("block_count", c.num_hidden_layers);
+  visit("attention.head_count", c.num_attention_heads);
+  visit("attention.head_count_kv", c.num_key_value_heads);
+  visit("attention.key_length", c.head_dim);
+  visit("context_length", c.max_position_embeddings);
+  visit("attention.layer_norm_rms_epsilon", c.rms_norm_eps);
+  visit("rope.freq_base", c.rope_theta);
+  visit("embedding_multiplier", c.embedding_multiplier);
+  visit("tie_word_embeddings", c.tie_word_embeddings);
+  visit("ring.window", c.ring.window);
+  visit("ring.stride", c.ring.stride);
+  visit("ring.global_ratio", c.ring.global_ratio);
+  visit("ring.sink_tokens", c.ring.sink_tokens);
+  visit("ring.global_rope", c.ring.global_rope);
+  visit("ring.global_select", c.global_select);
+  visit("attention.kinds", c.attention);
+}
+
+/// A u32, as GGUF's standard keys are, where it fits.
+GgufValue integer_value(int64_t value) {
+  if (std::in_range<uint32_t>(value)) return static_cast<uint32_t>(value);
+  return value;
+}
+
+struct FieldWriter {
+  GgufWriter& writer;
+
+  void operator()(const std::string& key, int64_t value) { set(key, integer_value(value)); }
+  void operator()(const std::string& key, double value) { set(key, value); }
+  void operator()(const std::string& key, bool value) { set(key, value); }
+  void operator()(const std::string& key, GlobalSelect value) { set(key, to_string(value)); }
+  void operator()(const std::string& key, const std::vector<AttentionKind>& kinds) {
+    std::vector<std::string> names;
+    for (const AttentionKind kind : kinds) names.push_back(to_string(kind));
+    set(key, GgufArray(std::move(names)));
+  }
+  void set(const std::string& key, GgufValue value) { writer.set(kPrefix + key, std::move(value)); }
+};
+
+/// Reads field after field until the first error.
+struct FieldReader {
+  const GgufFile& file;
+  Status status = {};
+
+  template <typename Field>
+  void operator()(const std::string& key, Field& field) {
+    if (status) status = read(kPrefix + key, field);
+  }
+
+  Status read(const std::string& key, int64_t& field) { return assign(file.integer(key), field); }
+  Status read(const std::string& key, double& field) { return assign(file.number(key), field); }
+  Status read(const std::string& key, bool& field) { return assign(file.boolean(key), field); }
+  Status read(const std::string& key, GlobalSelect& field) {
+    RF_TRY(const std::string name, file.text(key));
+    return assign(parse_global_select(name), field);
+  }
+  Status read(const std::string& key, std::vector<AttentionKind>& kinds) {
+    RF_TRY(const GgufArray array, file.array(key));
+    const auto* names = std::get_if<std::vector<std::string>>(&array);
+    if (names == nullptr)
+      return Error{"'" + key + "' must be an array of strings, found another element type"};
+    for (const std::string& name : *names) {
+      RF_TRY(const AttentionKind kind, parse_attention_kind(name));
+      kinds.push_back(kind);
+    }
+    return {};
+  }
+
+  template <typename T>
+  static Status assign(Result<T> value, T& field) {
+    if (!value) return value.error();
+    field = std::move(value).value();
+    return {};
+  }
+};
+
+template <typename T>
+Result<std::vector<T>> typed_array(const GgufFile& file, const std::string& key, const char* elements) {
+  RF_TRY(GgufArray array, file.array(key));
+  if (auto* values = std::get_if<std::vector<T>>(&array)) return std::move(*values);
+  return Error{file.path().string() + ": '" + key + "' must be an array of " + elements +
+               ", found another element type"};
+}
+
+Result<int32_t> token_id(const GgufFile& file, const std::string& key) {
+  RF_TRY(const int64_t id, file.integer(key));
+  if (std::in_range<int32_t>(id)) return static_cast<int32_t>(id);
+  return Error{file.path().string() + ": '" + key + "' must be a token id, found " + std::to_string(id)};
+}
+
+Result<std::vector<Piece>> read_pieces(const GgufFile& file) {
+  RF_TRY(auto texts, typed_array<std::string>(file, "tokenizer.ggml.tokens", "strings"));
+  RF_TRY(const auto scores, typed_array<float>(file, "tokenizer.ggml.scores", "f32"));
+  RF_TRY(const auto types, typed_array<int32_t>(file, "tokenizer.ggml.token_type", "i32"));
+  if (scores.size() != texts.size() || types.size() != texts.size()) {
+    return Error{file.path().string() + ": expected as many tokenizer scores and types as tokens (" +
+                 std::to_string(texts.size()) + "), found " + std::to_string(scores.size()) + " and " +
+                 std::to_string(types.size())};
+  }
+  std::vector<Piece> pieces;
+  pieces.reserve(texts.size());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (types[i] < static_cast<int32_t>(PieceType::kNormal) ||
+        types[i] > static_cast<int32_t>(PieceType::kByte)) {
+      return Error{file.path().string() +
+                   ": 'tokenizer.ggml.token_type' must hold numbers from 1 to 6, found " +
+                   std::to_string(types[i]) + " for token " + std::to_string(i)};
+    }
+    pieces.push_back({std::move(texts[i]), scores[i], static_cast<PieceType>(types[i])});
+  }
+  return pieces;
+}
+
+}  // namespace
+
+void write_config(const ModelConfig& config, GgufWriter& writer) {
+  writer.set("general.architecture", std::string("ringflash"));
+  visit_fields(config, FieldWriter{writer});
+  writer.set("tokenizer.ggml.bos_token_id", integer_value(config.bos_token_id));
+  writer.set("tokenizer.ggml.eos_token_id", integer_value(config.eos_token_id));
+}
+
+Result<ModelConfig> read_config(const GgufFile& file) {
+  RF_TRY(const std::string architecture, file.text("general.architecture"));
+  if (architecture != "ringflash") {
+    return Error{file.path().string() + ": 'general.architecture' must be 'ringflash', found " +
+                 in_quotes(architecture)};
+  }
+  ModelConfig config;
+  FieldReader reader{file};
+  visit_fields(config, reader);
+  RF_TRY_VOID(reader.status);
+  RF_TRY(config.bos_token_id, file.integer("tokenizer.ggml.bos_token_id"));
+  RF_TRY(config.eos_token_id, file.integer("tokenizer.ggml.eos_token_id"));
+  if (Status status = validate(config); !status) return status.error().in(file.path().string());
+  return config;
+}
+
+void write_vocabulary(const Vocabulary& vocabulary, GgufWriter& writer) {
+  std::vector<std::string> texts;
+  std::vector<float> scores;
+  std::vector<int32_t> types;
+  for (const Piece& piece : vocabulary.pieces) {
+    texts.push_back(piece.text);
+    scores.push_back(piece.score);
+    types.push_back(static_cast<int32_t>(piece.type));
+  }
+  writer.set("tokenizer.ggml.model", std::string("llama"));
+  writer.set("tokenizer.ggml.tokens", GgufArray(std::move(texts)));
+  writer.set("tokenizer.ggml.scores", GgufArray(std::move(scores)));
+  writer.set("tokenizer.ggml.token_type", GgufArray(std::move(types)));
+  writer.set("tokenizer.ggml.bos_token_id", integer_value(vocabulary.bos_id));
+  writer.set("tokenizer.ggml.eos_token_id", integer_value(vocabulary.eos_id));
+  writer.set("tokenizer.ggml.unknown_token_id", integer_value(vocabulary.unk_id));
+  writer.set("tokenizer.ggml.add_space_prefix", vocabulary.add_dummy_prefix);
+}
+
+Result<Vocabulary> read_vocabulary(const GgufFile& file) {
+  RF_TRY(const std::string model, file.text("tokenizer.ggml.model"));
+  if (model != "llama") {
+    return Error{file.path().string() +
+                 ": 'tokenizer.ggml.model' must be 'llama' (sentencepiece BPE), found " + in_quotes(model)};
+  }
+  Vocabulary vocabulary;
+  RF_TRY(vocabulary.pieces, read_pieces(file));
+  RF_TRY(vocabulary.bos_id, token_id(file, "tokenizer.ggml.bos_token_id"));
+  RF_TRY(vocabulary.eos_id, token_id(file, "tokenizer.ggml.eos_token_id"));
+  RF_TRY(vocabulary.unk_id, token_id(file, "tokenizer.ggml.unknown_token_id"));
+  RF_TRY(vocabulary.add_dummy_prefix, file.boolean("tokenizer.ggml.add_space_prefix"));
+  if (Status status = validate(vocabulary); !status) return status.error().in(file.path().string());
+  return vocabulary;
+}
+
+}  // namespace ringflash

@@ -16,17 +16,26 @@
 
 namespace ringflash {
 
+inline constexpr uint32_t kGgufMagic = 0x46554747;  ///< "GGUF"
+inline constexpr uint32_t kGgufVersion = 3;
+/// Tensors start on multiples of this unless `general.alignment` says otherwise.
+inline constexpr uint64_t kGgufAlignment = 32;
+inline constexpr size_t kGgufMaxTensorName = 63;  ///< bytes; ggml keeps 64 with the final NUL
+
 /// ggml's tensor types; only these are accepted.
 enum class GgufType : uint32_t { kF32 = 0, kF16 = 1, kQ8_0 = 8, kI8 = 24, kBF16 = 30 };
 
 std::string to_string(GgufType type);
+/// Values in a block of the type: 32 for Q8_0, else 1. A row (the innermost dimension) is whole blocks.
+uint64_t gguf_block_elements(GgufType type);
 /// Bytes of `elements` values of a type; elements must be a multiple of the type's block.
 Result<uint64_t> gguf_bytes(GgufType type, uint64_t elements);
 
 using GgufArray = std::variant<std::vector<int32_t>, std::vector<uint32_t>, std::vector<float>, std::vector<bool>,
                                std::vector<std::string>>;
+/// In the order of GGUF's value type numbers: index() is the number in the file.
 using GgufValue = std::variant<uint8_t, int8_t, uint16_t, int16_t, uint32_t, int32_t, float, bool, std::string,
-                               uint64_t, int64_t, double, GgufArray>;
+                               GgufArray, uint64_t, int64_t, double>;
 
 struct GgufTensor {
   std::string name;
@@ -35,7 +44,7 @@ struct GgufTensor {
   std::span<const std::byte> data;
 };
 
-/// An open, validated, mapped file. Tensor data point into the map.
+/// An open, validated, mapped file. Tensor data point into the map and start on multiples of at least 8 bytes.
 class GgufFile {
  public:
   static Result<GgufFile> open(const std::filesystem::path& path);
@@ -61,15 +70,18 @@ class GgufFile {
   MappedFile file_;
   std::map<std::string, GgufValue> metadata_;
   std::vector<GgufTensor> tensors_;
+  std::map<std::string, size_t, std::less<>> index_;  // name -> place in tensors_
 };
 
 /// Collects metadata and tensors, then writes them in one go; tensor bytes are produced one tensor at a time so
 /// that memory holds one tensor, not the model.
 class GgufWriter {
  public:
+  /// Replaces an earlier value of the key.
   void set(const std::string& key, GgufValue value);
 
-  /// `produce` is called once, during write(), and returns exactly gguf_bytes(type, elements) bytes.
+  /// `produce` is called once, during write(), and returns exactly gguf_bytes(type, elements) bytes. Names are
+  /// distinct, shapes have one to four dimensions, rows are whole blocks.
   using Producer = std::function<Result<std::vector<std::byte>>()>;
   void add_tensor(std::string name, GgufType type, std::vector<int64_t> shape, Producer produce);
 
@@ -77,7 +89,15 @@ class GgufWriter {
   Status write(const std::filesystem::path& path) const;
 
  private:
-  struct Entry;
+  struct Entry {
+    std::string name;
+    GgufType type;
+    std::vector<int64_t> shape;
+    uint64_t bytes;
+    Producer produce;
+  };
+  std::string header() const;
+
   std::map<std::string, GgufValue> metadata_;
   std::vector<Entry> entries_;
 };
