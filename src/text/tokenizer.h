@@ -1,4 +1,5 @@
-// Sentencepiece's BPE (Kudo and Richardson 2018) with byte fallback: text to ids and back, without the library.
+// Sentencepiece's BPE (Kudo and Richardson 2018) with byte fallback: text to ids and back, without the
+// library.
 #pragma once
 
 #include <cstdint>
@@ -21,15 +22,19 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  /// Ids of any bytes: what no piece covers (invalid UTF-8 too) becomes byte pieces. No BOS is added, and control
-  /// pieces in the text are not recognised. O(n log n) in the text's length. Identical to sentencepiece's encoder
-  /// for valid UTF-8 with an identity normaliser.
+  /// Ids of any bytes: what no piece covers (invalid UTF-8 too) becomes byte pieces, or <unk> in a vocabulary
+  /// without them. No BOS is added, and control pieces in the text are not recognised. O(n log n) in the
+  /// text's length. Identical to sentencepiece's encoder for valid UTF-8 with an identity normaliser, except
+  /// where that one loses the text: U+2581 stays itself (its bytes), and a space is <0x20> if no piece has
+  /// one.
   std::vector<int32_t> encode(std::string_view text) const;
 
-  /// The exact bytes the ids stand for; control pieces give nothing. decode(encode(x)) == x.
+  /// The exact bytes the ids stand for; control pieces give nothing. decode(encode(x)) == x, if there are
+  /// byte pieces. Every id must be in [0, size()).
   std::string decode(std::span<const int32_t> ids) const;
 
-  /// The bytes of one id, for streaming; may be part of a UTF-8 character (see Utf8Stream).
+  /// The bytes of one id, for streaming; may be part of a UTF-8 character (see Utf8Stream). Lives as
+  /// long as the tokenizer.
   std::string_view bytes(int32_t id) const;
 
   int64_t size() const;

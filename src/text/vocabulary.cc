@@ -1,1 +1,101 @@
-// to be written
+#include "text/vocabulary.h"
+
+#include <cmath>
+#include <string_view>
+#include <unordered_map>
+
+#include "text/byte_piece.h"
+#include "text/utf8.h"
+
+namespace ringflash {
+namespace {
+
+// Far above any real vocabulary; they bound what a hostile file can make the encoder's tables cost.
+constexpr size_t kMaxPieces = 1 << 22;
+constexpr size_t kMaxPieceBytes = 256;
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const Utf8Char c = first_utf8_char(text);
+    if (c.kind != Utf8Char::Kind::kValid) return false;
+    text.remove_prefix(c.size);
+  }
+  return true;
+}
+
+Error bad_piece(size_t id, const std::string& why) {
+  return Error{"vocabulary: piece " + std::to_string(id) + " " + why};
+}
+
+Status check_piece(const Piece& piece, size_t id) {
+  if (piece.text.empty()) return bad_piece(id, "is empty");
+  if (piece.text.size() > kMaxPieceBytes) {
+    return bad_piece(id, "has " + std::to_string(piece.text.size()) + " bytes, expected at most " +
+                             std::to_string(kMaxPieceBytes));
+  }
+  if (!is_utf8(piece.text)) return bad_piece(id, "is not valid UTF-8");
+  if (!std::isfinite(piece.score))
+    return bad_piece(id, "('" + piece.text + "') has a score that is not finite");
+  const auto type = static_cast<int32_t>(piece.type);
+  if (type < 1 || type > 6) {
+    return bad_piece(id, "('" + piece.text + "') has type " + std::to_string(type) + ", expected 1 to 6");
+  }
+  if (piece.type == PieceType::kByte && !parse_byte_piece(piece.text)) {
+    return bad_piece(id, "is a byte piece named '" + piece.text + "', expected <0x00> to <0xFF>");
+  }
+  return {};
+}
+
+Status check_special(const Vocabulary& vocabulary, const char* name, int32_t id, bool fits(PieceType)) {
+  const auto size = static_cast<int64_t>(vocabulary.pieces.size());
+  if (id < 0 || id >= size) {
+    return Error{std::string("vocabulary: ") + name + " is " + std::to_string(id) + ", expected 0 to " +
+                 std::to_string(size - 1)};
+  }
+  const PieceType type = vocabulary.pieces[static_cast<size_t>(id)].type;
+  if (!fits(type)) {
+    return bad_piece(static_cast<size_t>(id), std::string("is ") + name + " but has type " +
+                                                  std::to_string(static_cast<int32_t>(type)));
+  }
+  return {};
+}
+
+bool is_unknown(PieceType type) {
+  return type == PieceType::kUnknown;
+}
+bool is_marker(PieceType type) {
+  return type == PieceType::kControl || type == PieceType::kUserDefined;
+}
+
+}  // namespace
+
+Status validate(const Vocabulary& vocabulary) {
+  const auto& pieces = vocabulary.pieces;
+  if (pieces.empty()) return Error{"vocabulary: it has no pieces"};
+  if (pieces.size() > kMaxPieces) {
+    return Error{"vocabulary: " + std::to_string(pieces.size()) + " pieces, expected at most " +
+                 std::to_string(kMaxPieces)};
+  }
+  std::unordered_map<std::string_view, size_t> seen;
+  size_t byte_pieces = 0, unknowns = 0;
+  for (size_t id = 0; id < pieces.size(); ++id) {
+    RF_TRY_VOID(check_piece(pieces[id], id));
+    const auto [first, is_new] = seen.emplace(pieces[id].text, id);
+    if (!is_new) {
+      return bad_piece(id, "('" + pieces[id].text + "') stands already at " + std::to_string(first->second));
+    }
+    byte_pieces += pieces[id].type == PieceType::kByte;
+    unknowns += pieces[id].type == PieceType::kUnknown;
+  }
+  if (byte_pieces != 0 && byte_pieces != 256) {
+    return Error{"vocabulary: " + std::to_string(byte_pieces) + " byte pieces, expected none or all 256"};
+  }
+  if (unknowns != 1) {
+    return Error{"vocabulary: " + std::to_string(unknowns) + " pieces of the unknown type, expected 1"};
+  }
+  RF_TRY_VOID(check_special(vocabulary, "unk_id", vocabulary.unk_id, is_unknown));
+  RF_TRY_VOID(check_special(vocabulary, "bos_id", vocabulary.bos_id, is_marker));
+  return check_special(vocabulary, "eos_id", vocabulary.eos_id, is_marker);
+}
+
+}  // namespace ringflash

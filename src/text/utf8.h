@@ -1,0 +1,47 @@
+// One UTF-8 character at a time, strictly: overlong forms, surrogates and codes above U+10FFFF are invalid.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace ringflash {
+
+/// U+2581, sentencepiece's visible stand-in for the space.
+inline constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";
+inline constexpr char32_t kSpaceSymbolCode = 0x2581;
+
+struct Utf8Char {
+  enum class Kind {
+    kValid,
+    kInvalid,    ///< no continuation of these bytes is a character
+    kTruncated,  ///< the text ends inside what may be a character
+  };
+  char32_t code = 0;  ///< if valid
+  size_t size = 0;  ///< bytes taken; of an invalid one, Unicode's "maximal subpart" that one U+FFFD replaces
+  Kind kind = Kind::kInvalid;
+};
+
+/// The character that `text`, which is not empty, begins with.
+inline Utf8Char first_utf8_char(std::string_view text) {
+  using Kind = Utf8Char::Kind;
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {lead, 1, Kind::kValid};
+  if (lead < 0xC2 || lead > 0xF4) return {0, 1, Kind::kInvalid};
+  const size_t size = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  char32_t code = lead & (0x7Fu >> size);
+  for (size_t i = 1; i < size; ++i) {
+    if (i == text.size()) return {0, i, Kind::kTruncated};
+    // Only the second byte's range depends on the lead (Unicode standard, table 3-7).
+    unsigned char low = 0x80, high = 0xBF;
+    if (i == 1 && lead == 0xE0) low = 0xA0;
+    if (i == 1 && lead == 0xED) high = 0x9F;
+    if (i == 1 && lead == 0xF0) low = 0x90;
+    if (i == 1 && lead == 0xF4) high = 0x8F;
+    if (byte(i) < low || byte(i) > high) return {0, i, Kind::kInvalid};
+    code = (code << 6) | (byte(i) & 0x3Fu);
+  }
+  return {code, size, Kind::kValid};
+}
+
+}  // namespace ringflash
