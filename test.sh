@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds and runs every test, ending with the summary of the release build.
+#
+#   ./test.sh          every configuration: sanitizers, scalar kernels, aarch64 under qemu, then the release build
+#   ./test.sh --fast   the release build alone
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+source scripts/section.sh
+
+case "${*:-all}" in
+  all) packages=--test configurations=(asan-ubsan tsan scalar-only neon-cross release) ;;
+  --fast) packages=--train configurations=(release) ;;
+  *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+esac
+
+section "Installing what is missing"
+scripts/install-deps.sh $packages
+
+for configuration in "${configurations[@]}"; do
+  section "Building $configuration"
+  cmake --preset "$configuration" >/dev/null
+  cmake --build --preset "$configuration" --parallel "$(nproc)"
+
+  section "Testing $configuration"
+  run=()
+  if [[ $configuration == tsan ]] && (($(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28)); then
+    run=(setarch -R)  # g++ 12's ThreadSanitizer cannot cope with that much randomness in addresses
+  fi
+  "${run[@]}" ctest --preset "$configuration" --parallel "$(nproc)"
+done
