@@ -1,0 +1,19 @@
+// The commands of `ringflash`, one file each.
+#pragma once
+
+#include <memory>
+
+#include "cli/common.h"
+
+namespace ringflash::cli {
+
+std::unique_ptr<Command> make_export_command();
+std::unique_ptr<Command> make_generate_command();
+std::unique_ptr<Command> make_eval_command();
+std::unique_ptr<Command> make_info_command();
+
+/// Becomes the training half: `ringflash-train` beside this binary, else on PATH, with the arguments as they are
+/// (arguments[0] is the command's name). Returns only where there is none.
+Error become_training_half(char** arguments);
+
+}  // namespace ringflash::cli
