@@ -27,6 +27,9 @@ struct AttentionShape {
 /// `stride` apart; `page` receives offsets within the chunk.
 void select_page(const float* scores, int64_t score_stride, const RingGeometry& ring, std::span<int32_t> page);
 
+/// The bias log sigma(r) of a global key's logits, for a finite score of any size.
+float router_bias(float score);
+
 /// Causal attention, rotation included.
 ///   q [tokens, heads, head_dim], k and v [tokens, key_value_heads, head_dim], unrotated, contiguous
 ///   router [tokens, key_value_heads]: r; null for full layers and for global_ratio 0

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "base/aligned.h"
 
@@ -19,6 +20,10 @@ struct RopeTable {
 };
 
 RopeTable make_rope_table(int64_t first, int64_t count, int64_t head_dim, double theta);
+
+/// A table of at least the positions [0, count), kept for the next caller: making one costs as much as attending
+/// over a short sequence. Safe from any thread.
+std::shared_ptr<const RopeTable> shared_rope_table(int64_t count, int64_t head_dim, double theta);
 
 /// y = x rotated to `position`; x and y are one head vector of 2 * table.half floats and may be the same.
 void rope_rotate(const float* x, float* y, const RopeTable& table, int64_t position);
