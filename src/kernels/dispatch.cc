@@ -59,4 +59,12 @@ const Table& table() {
   return chosen;
 }
 
+bool has_fast_bf16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 }  // namespace ringflash::kernels

@@ -55,7 +55,8 @@ struct AttentionGradInput {
   int64_t lse_token_stride;
 };
 
-/// Gradients that flow out to the queries; both are added to. dq_global may equal dq.
+/// Gradients that flow out to the queries; both are added to. dq_global may equal dq, and be null where no span is
+/// global.
 struct QueryGrad {
   float* dq;
   float* dq_global;
@@ -111,5 +112,8 @@ const Table& table();
 
 /// Every table this machine can run, scalar first: tests sweep them.
 std::vector<const Table*> available_tables();
+
+/// Whether the processor multiplies bf16 in hardware, so that libraries do so faster than in fp32.
+bool has_fast_bf16();
 
 }  // namespace ringflash::kernels

@@ -1,0 +1,149 @@
+#include "train/checkpointing.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "format/checkpoint.h"
+#include "format/config_json.h"
+#include "format/safetensors.h"
+#include "train/torch_headers.h"
+
+namespace ringflash {
+namespace {
+
+namespace fs = std::filesystem;
+using torch::Tensor;
+using NamedTensors = std::vector<AdamW::Parameter>;
+
+constexpr const char* kStateFolder = "trainer_state";
+
+NamedTensors parameters_of(const CausalLm& model) {
+  NamedTensors tensors;
+  for (const auto& item : model->named_parameters()) tensors.push_back({item.key(), item.value()});
+  return tensors;
+}
+
+Status write_tensors(const fs::path& file, const NamedTensors& tensors) {
+  std::vector<Tensor> kept;  // keeps the copies alive while they are written
+  std::vector<TensorView> views;
+  for (const auto& [name, value] : tensors) {
+    const Tensor& data = kept.emplace_back(value.detach().to(torch::kCPU).contiguous());
+    views.push_back({name, DType::kF32, data.sizes().vec(),
+                     std::as_bytes(std::span(data.data_ptr<float>(), static_cast<size_t>(data.numel())))});
+  }
+  return write_safetensors(file, views, {{"format", "pt"}});
+}
+
+Status read_tensors(const SafetensorsFile& file, NamedTensors tensors) {
+  torch::NoGradGuard no_grad;
+  for (auto& [name, value] : tensors) {
+    RF_TRY(const TensorView view, file.require(name, value.sizes().vec()));
+    std::vector<float> floats = to_floats(view);
+    value.copy_(torch::from_blob(floats.data(), value.sizes(), torch::kFloat32));
+  }
+  return {};
+}
+
+std::string progression_to_json(const Progression& p, int64_t optimizer_steps) {
+  const nlohmann::ordered_json json = {{"format", 1},
+                                       {"step", p.step},
+                                       {"rows", p.rows},
+                                       {"optimizer_steps", optimizer_steps},
+                                       {"seconds", p.seconds},
+                                       {"first_heldout_bits_per_byte", p.first_heldout}};
+  return json.dump(2) + "\n";
+}
+
+Status make_directory(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return Error{path.string() + ": cannot be created: " + error.message()};
+  return {};
+}
+
+Status fill(const fs::path& directory, const CausalLm& model, const AdamW& optimizer,
+            const Progression& progression, const TrainConfig& config, const fs::path& tokenizer_model) {
+  const fs::path state = directory / kStateFolder;
+  RF_TRY_VOID(make_directory(state));
+  RF_TRY(const std::string tokenizer, read_file(tokenizer_model));
+  RF_TRY_VOID(write_file(directory / "tokenizer.model", tokenizer));
+  RF_TRY_VOID(write_file(directory / "config.json", config_to_json(model->config())));
+  RF_TRY_VOID(write_tensors(directory / "model.safetensors", parameters_of(model)));
+  RF_TRY_VOID(write_tensors(state / "optimizer.safetensors", optimizer.state()));
+  RF_TRY_VOID(write_file(state / "train_config.json", train_config_to_json(config)));
+  return write_file(state / "state.json", progression_to_json(progression, optimizer.steps()));
+}
+
+void delete_old(const fs::path& run, int64_t keep) {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(run, error)) {
+    if (const auto step = checkpoint_step(entry.path())) found.emplace_back(*step, entry.path());
+  }
+  std::sort(found.rbegin(), found.rend());
+  for (size_t i = static_cast<size_t>(keep); i < found.size(); ++i) fs::remove_all(found[i].second, error);
+}
+
+Result<nlohmann::json> read_json(const fs::path& file) {
+  RF_TRY(const std::string text, read_file(file));
+  nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return Error{file.string() + ": expected a JSON object"};
+  return json;
+}
+
+}  // namespace
+
+Result<fs::path> save_checkpoint(const fs::path& run, const CausalLm& model, const AdamW& optimizer,
+                                 const Progression& progression, const TrainConfig& config,
+                                 const fs::path& tokenizer_model) {
+  const fs::path final_path = run / ("checkpoint-" + std::to_string(progression.step));
+  std::error_code error;
+  if (fs::exists(final_path, error)) return final_path;  // the same step again: runs are deterministic
+  fs::path aside = final_path;
+  aside += ".tmp";
+  fs::remove_all(aside, error);  // what an interrupted save left
+  const Status filled = fill(aside, model, optimizer, progression, config, tokenizer_model);
+  if (!filled) {
+    fs::remove_all(aside, error);
+    return filled.error();
+  }
+  RF_TRY_VOID(sync_directory(aside));
+  fs::rename(aside, final_path, error);
+  if (error) return Error{final_path.string() + ": cannot be renamed into place: " + error.message()};
+  RF_TRY_VOID(sync_directory(run));
+  delete_old(run, config.save_total_limit);
+  return final_path;
+}
+
+Status load_weights(const fs::path& checkpoint, CausalLm& model) {
+  RF_TRY(const SafetensorsFile file, SafetensorsFile::open(checkpoint / "model.safetensors"));
+  return read_tensors(file, parameters_of(model));
+}
+
+Result<Progression> load_trainer_state(const fs::path& checkpoint, AdamW& optimizer) {
+  const fs::path state = checkpoint / kStateFolder;
+  RF_TRY(const SafetensorsFile file, SafetensorsFile::open(state / "optimizer.safetensors"));
+  RF_TRY_VOID(read_tensors(file, optimizer.state()));
+  RF_TRY(const nlohmann::json json, read_json(state / "state.json"));
+  for (const char* key : {"step", "rows", "optimizer_steps", "seconds", "first_heldout_bits_per_byte"}) {
+    if (!json.contains(key) || !json[key].is_number()) {
+      return Error{(state / "state.json").string() + ": '" + key + "' must be a number"};
+    }
+  }
+  optimizer.set_steps(json["optimizer_steps"].get<int64_t>());
+  return Progression{.step = json["step"].get<int64_t>(),
+                     .rows = json["rows"].get<int64_t>(),
+                     .seconds = json["seconds"].get<double>(),
+                     .first_heldout = json["first_heldout_bits_per_byte"].get<double>()};
+}
+
+Result<TrainConfig> load_train_config(const fs::path& checkpoint) {
+  const fs::path file = checkpoint / kStateFolder / "train_config.json";
+  RF_TRY(const std::string text, read_file(file));
+  Result<TrainConfig> config = train_config_from_json(text);
+  if (!config) return config.error().in(file.string());
+  return config;
+}
+
+}  // namespace ringflash

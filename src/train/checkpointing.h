@@ -1,0 +1,40 @@
+// Saving and restoring a training run: model, optimiser and position in the data, all or nothing.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "base/result.h"
+#include "model/config.h"
+#include "train/modules.h"
+#include "train/optimizer.h"
+#include "train/train_config.h"
+
+namespace ringflash {
+
+/// What a run needs besides weights and optimiser to go on as if never stopped.
+struct Progression {
+  int64_t step = 0;          ///< optimiser steps done
+  int64_t rows = 0;          ///< rows of the data order consumed
+  double seconds = 0;        ///< spent training, over all sessions
+  double first_heldout = 0;  ///< held-out bits per byte before the first step
+};
+
+/// Writes `run`/checkpoint-<step> in Hugging Face layout plus trainer_state/. It is built aside as
+/// checkpoint-<step>.tmp, flushed, and renamed; then checkpoints beyond save_total_limit are deleted, oldest first.
+/// On an error (disk full, no permission) the earlier ones are untouched.
+Result<std::filesystem::path> save_checkpoint(const std::filesystem::path& run, const CausalLm& model,
+                                              const AdamW& optimizer, const Progression& progression,
+                                              const TrainConfig& config,
+                                              const std::filesystem::path& tokenizer_model);
+
+/// Copies weights into the model; every tensor must be there with its shape.
+Status load_weights(const std::filesystem::path& checkpoint, CausalLm& model);
+
+/// Optimiser state and progression of a checkpoint this trainer wrote.
+Result<Progression> load_trainer_state(const std::filesystem::path& checkpoint, AdamW& optimizer);
+
+/// The recipe a checkpoint was trained with.
+Result<TrainConfig> load_train_config(const std::filesystem::path& checkpoint);
+
+}  // namespace ringflash

@@ -1,0 +1,87 @@
+#include "train/heldout.h"
+
+#include <numbers>
+
+#include "train/torch_headers.h"
+
+namespace ringflash {
+namespace {
+
+using torch::Tensor;
+
+struct Sums {
+  double nats = 0;
+  int64_t tokens = 0, correct = 0, bytes = 0;
+};
+
+void add_batch(const Tensor& logits, const PackedBatch& batch, const Tensor& targets,
+               const std::vector<int32_t>& bytes_of_piece, Sums& sums) {
+  const Tensor keep = targets.ge(0);
+  const Tensor index = targets.clamp_min(0);
+  const Tensor picked = torch::log_softmax(logits, 1).gather(1, index.unsqueeze(1)).squeeze(1);
+  sums.nats -= (picked * keep).sum(torch::kFloat64).item<double>();
+  sums.correct += ((logits.argmax(1) == index) & keep).sum().item<int64_t>();
+  for (const int32_t target : batch.targets) {
+    if (target == PackedBatch::kIgnored) continue;
+    ++sums.tokens;
+    sums.bytes += bytes_of_piece[target];
+  }
+}
+
+}  // namespace
+
+std::vector<int32_t> piece_bytes(const Vocabulary& vocabulary) {
+  std::vector<int32_t> bytes;
+  for (const Piece& piece : vocabulary.pieces) {
+    switch (piece.type) {
+      case PieceType::kNormal:
+      case PieceType::kUserDefined: {
+        int32_t count = 0;
+        for (size_t i = 0; i < piece.text.size();) {
+          // U+2581 is three bytes in the piece and one space in the text.
+          const bool space = piece.text.compare(i, 3, "\u2581") == 0;
+          i += space ? 3 : 1;
+          ++count;
+        }
+        bytes.push_back(count);
+        break;
+      }
+      case PieceType::kByte: bytes.push_back(1); break;
+      case PieceType::kUnknown:
+      case PieceType::kControl:
+      case PieceType::kUnused: bytes.push_back(0); break;
+    }
+  }
+  return bytes;
+}
+
+BatchTensors to_tensors(const PackedBatch& batch, torch::Device device) {
+  const auto move = [&](const std::vector<int32_t>& ids) {
+    return torch::tensor(ids, torch::kInt32).to(torch::kInt64).to(device);
+  };
+  return {move(batch.inputs), move(batch.targets), batch.bounds};
+}
+
+HeldoutMetrics evaluate_heldout(CausalLm& model, const TokenDataset& dataset, int64_t length, int64_t rows,
+                                int64_t max_tokens, const std::vector<int32_t>& bytes_of_piece,
+                                torch::ScalarType compute, torch::Device device) {
+  torch::NoGradGuard no_grad;
+  const PackedRows order(dataset, length, /*seed=*/0, /*shuffle=*/false);
+  int64_t total = order.rows_per_epoch();
+  if (max_tokens > 0) total = std::min(total, std::max<int64_t>(1, max_tokens / length));
+  Sums sums;
+  for (int64_t first = 0; first < total; first += rows) {
+    const PackedBatch batch = order.batch(first, std::min(rows, total - first));
+    const BatchTensors tensors = to_tensors(batch, device);
+    add_batch(model->logits(tensors.ids, tensors.bounds, compute), batch, tensors.targets, bytes_of_piece, sums);
+  }
+  const auto tokens = static_cast<double>(std::max<int64_t>(sums.tokens, 1));
+  return {.step = 0,
+          .loss = sums.nats / tokens,
+          .bits_per_byte = sums.nats / std::numbers::ln2 / static_cast<double>(std::max<int64_t>(sums.bytes, 1)),
+          .tokens = sums.tokens,
+          .bytes = sums.bytes,
+          .accuracy = static_cast<double>(sums.correct) / tokens};
+}
+
+}  // namespace ringflash

@@ -1,0 +1,49 @@
+// metrics.jsonl: one line per event of a run, appended and flushed as it happens.
+#pragma once
+
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+
+namespace ringflash {
+
+struct StepMetrics {
+  int64_t step;          ///< steps done
+  double loss;           ///< mean nats per target of this step
+  double learning_rate;
+  double grad_norm;      ///< before clipping
+  int64_t tokens;        ///< seen since the start of the run
+  double tokens_per_s;
+  double seconds;        ///< since the start of the run, over all sessions
+};
+
+struct HeldoutMetrics {
+  int64_t step;
+  double loss;           ///< mean nats per token
+  double bits_per_byte;
+  int64_t tokens, bytes;
+  double accuracy;       ///< share of next tokens whose likeliest guess is right
+};
+
+class MetricsLog {
+ public:
+  /// Opens `file` for appending. Lines of steps after `resume_step` are dropped: they belong to work that was lost
+  /// and is done again.
+  static Result<MetricsLog> open(const std::filesystem::path& file, int64_t resume_step);
+  MetricsLog(MetricsLog&& other) noexcept;
+  ~MetricsLog();
+
+  Status write(const StepMetrics& metrics);
+  Status write(const HeldoutMetrics& metrics);
+
+ private:
+  MetricsLog(std::filesystem::path path, std::FILE* file) : path_(std::move(path)), file_(file) {}
+  Status append(const std::string& line);
+  std::filesystem::path path_;
+  std::FILE* file_;
+};
+
+}  // namespace ringflash

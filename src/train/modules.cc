@@ -1,0 +1,117 @@
+#include "train/modules.h"
+
+#include <cmath>
+
+#include "train/ops/fused.h"
+#include "train/torch_headers.h"
+
+namespace ringflash {
+
+using torch::Tensor;
+
+namespace {
+
+AttentionOptions attention_options(const ModelConfig& config, int64_t layer) {
+  return {.kind = config.attention[layer], .ring = config.ring, .rope_theta = config.rope_theta};
+}
+
+/// Wraps children so that their names come out as "model.layers.0....".
+class Container : public torch::nn::Module {};
+
+}  // namespace
+
+LinearImpl::LinearImpl(int64_t in, int64_t out) : weight(register_parameter("weight", torch::empty({out, in}))) {}
+
+Tensor LinearImpl::forward(const Tensor& x) { return torch::linear(x, weight.to(x.scalar_type())); }
+
+RmsNormImpl::RmsNormImpl(int64_t width, double epsilon)
+    : weight(register_parameter("weight", torch::ones({width}))), epsilon_(epsilon) {}
+
+Tensor RmsNormImpl::forward(const Tensor& x) { return rms_norm(x, weight, epsilon_); }
+
+AttentionImpl::AttentionImpl(const ModelConfig& c, int64_t layer)
+    : q_proj(register_module("q_proj", Linear(c.hidden_size, c.query_size()))),
+      k_proj(register_module("k_proj", Linear(c.hidden_size, c.key_value_size()))),
+      v_proj(register_module("v_proj", Linear(c.hidden_size, c.key_value_size()))),
+      o_proj(register_module("o_proj", Linear(c.query_size(), c.hidden_size))),
+      heads_(c.num_attention_heads),
+      key_value_heads_(c.num_key_value_heads),
+      head_dim_(c.head_dim),
+      options_(attention_options(c, layer)) {
+  if (c.has_router(layer)) router = register_module("router", Linear(c.hidden_size, c.num_key_value_heads));
+}
+
+Tensor AttentionImpl::forward(const Tensor& x, const Tensor& x_compute, const std::vector<int64_t>& bounds) {
+  const Tensor q = q_proj(x_compute).view({-1, heads_, head_dim_});
+  const Tensor k = k_proj(x_compute).view({-1, key_value_heads_, head_dim_});
+  const Tensor v = v_proj(x_compute).view({-1, key_value_heads_, head_dim_});
+  // The router stays in fp32: the runtime must choose the same tokens.
+  const Tensor r = router.is_empty() ? Tensor() : router(x);
+  return o_proj(ring_attention(q, k, v, r, bounds, options_).flatten(1));
+}
+
+MlpImpl::MlpImpl(const ModelConfig& c)
+    : gate_proj(register_module("gate_proj", Linear(c.hidden_size, c.intermediate_size))),
+      up_proj(register_module("up_proj", Linear(c.hidden_size, c.intermediate_size))),
+      down_proj(register_module("down_proj", Linear(c.intermediate_size, c.hidden_size))) {}
+
+Tensor MlpImpl::forward(const Tensor& x) { return down_proj(swiglu(gate_proj(x), up_proj(x))); }
+
+DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& c, int64_t layer)
+    : input_layernorm(register_module("input_layernorm", RmsNorm(c.hidden_size, c.rms_norm_eps))),
+      post_attention_layernorm(register_module("post_attention_layernorm", RmsNorm(c.hidden_size, c.rms_norm_eps))),
+      self_attn(register_module("self_attn", Attention(c, layer))),
+      mlp(register_module("mlp", Mlp(c))) {}
+
+Tensor DecoderLayerImpl::forward(const Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute) {
+  const Tensor normed = input_layernorm(x);
+  const Tensor attended = x + self_attn(normed, normed.to(compute), bounds);
+  return attended + mlp(post_attention_layernorm(attended).to(compute));
+}
+
+CausalLmImpl::CausalLmImpl(const ModelConfig& config, uint64_t seed) : config_(config) {
+  const auto model = register_module("model", std::make_shared<Container>());
+  const auto embed_tokens = model->register_module("embed_tokens", std::make_shared<Container>());
+  embedding_ = embed_tokens->register_parameter("weight", torch::empty({config.vocab_size, config.hidden_size}));
+  const auto layers = model->register_module("layers", std::make_shared<Container>());
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    layers_.push_back(layers->register_module(std::to_string(layer), DecoderLayer(config, layer)));
+  }
+  norm_ = model->register_module("norm", RmsNorm(config.hidden_size, config.rms_norm_eps));
+  if (!config.tie_word_embeddings) {
+    const auto lm_head = register_module("lm_head", std::make_shared<Container>());
+    head_ = lm_head->register_parameter("weight", torch::empty({config.vocab_size, config.hidden_size}));
+  }
+
+  torch::NoGradGuard no_grad;
+  auto generator = at::detail::createCPUGenerator(seed);
+  const double residual_scale = 1.0 / std::sqrt(2.0 * static_cast<double>(config.num_hidden_layers));
+  for (auto& item : named_parameters()) {
+    Tensor& weight = item.value();
+    if (weight.dim() < 2) continue;
+    double deviation = 1.0 / std::sqrt(static_cast<double>(weight.size(1)));
+    const bool writes_residual = item.key().find("o_proj") != std::string::npos ||
+                                 item.key().find("down_proj") != std::string::npos;
+    if (writes_residual) deviation *= residual_scale;
+    weight.normal_(0, deviation, generator);
+  }
+}
+
+Tensor CausalLmImpl::hidden_states(const Tensor& ids, const std::vector<int64_t>& bounds,
+                                   torch::ScalarType compute) {
+  Tensor x = torch::embedding(embedding_, ids) * config_.embedding_multiplier;
+  for (DecoderLayer& layer : layers_) x = layer(x, bounds, compute);
+  return norm_(x);
+}
+
+Tensor CausalLmImpl::logits(const Tensor& ids, const std::vector<int64_t>& bounds, torch::ScalarType compute) {
+  const Tensor hidden = hidden_states(ids, bounds, compute).to(compute);
+  return torch::linear(hidden, head_weight().to(compute)).to(torch::kFloat32);
+}
+
+Tensor CausalLmImpl::loss_sum(const Tensor& ids, const Tensor& targets, const std::vector<int64_t>& bounds,
+                              torch::ScalarType compute) {
+  return linear_cross_entropy(hidden_states(ids, bounds, compute), head_weight(), targets, compute);
+}
+
+}  // namespace ringflash

@@ -1,0 +1,96 @@
+// The decoder in libtorch. Submodules and parameters carry Hugging Face's names, so that named_parameters() lists
+// exactly tensor_inventory()'s. Shapes: T tokens of packed documents, D hidden_size, H heads, K key-value heads,
+// E head_dim, V vocabulary.
+#pragma once
+
+#include <torch/nn.h>
+
+#include <vector>
+
+#include "model/config.h"
+#include "train/ops/ring_attention.h"
+
+namespace ringflash {
+
+/// A bias-free weight matrix [out, in] whose product runs in a lower precision than the weight is kept in.
+class LinearImpl : public torch::nn::Module {
+ public:
+  LinearImpl(int64_t in, int64_t out);
+  /// x [T, in] in the compute precision -> [T, out] in x's.
+  torch::Tensor forward(const torch::Tensor& x);
+  torch::Tensor weight;
+};
+TORCH_MODULE(Linear);
+
+class RmsNormImpl : public torch::nn::Module {
+ public:
+  RmsNormImpl(int64_t width, double epsilon);
+  /// x [T, D] fp32 -> fp32.
+  torch::Tensor forward(const torch::Tensor& x);
+  torch::Tensor weight;
+
+ private:
+  double epsilon_;
+};
+TORCH_MODULE(RmsNorm);
+
+class AttentionImpl : public torch::nn::Module {
+ public:
+  AttentionImpl(const ModelConfig& config, int64_t layer);
+  /// x [T, D]: the normed input, in fp32 for the router and in the compute precision for the projections.
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& x_compute, const std::vector<int64_t>& bounds);
+  Linear q_proj{nullptr}, k_proj{nullptr}, v_proj{nullptr}, o_proj{nullptr}, router{nullptr};
+
+ private:
+  int64_t heads_, key_value_heads_, head_dim_;
+  AttentionOptions options_;
+};
+TORCH_MODULE(Attention);
+
+class MlpImpl : public torch::nn::Module {
+ public:
+  explicit MlpImpl(const ModelConfig& config);
+  torch::Tensor forward(const torch::Tensor& x);
+  Linear gate_proj{nullptr}, up_proj{nullptr}, down_proj{nullptr};
+};
+TORCH_MODULE(Mlp);
+
+class DecoderLayerImpl : public torch::nn::Module {
+ public:
+  DecoderLayerImpl(const ModelConfig& config, int64_t layer);
+  /// The residual stream x [T, D] fp32 -> fp32; matrix products in `compute`.
+  torch::Tensor forward(const torch::Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute);
+  RmsNorm input_layernorm{nullptr}, post_attention_layernorm{nullptr};
+  Attention self_attn{nullptr};
+  Mlp mlp{nullptr};
+};
+TORCH_MODULE(DecoderLayer);
+
+class CausalLmImpl : public torch::nn::Module {
+ public:
+  /// Weights drawn from `seed`: matrices normal with 1/sqrt(in), those that write to the residual stream also
+  /// divided by sqrt(2 * layers) (Radford et al. 2019), norms 1.
+  CausalLmImpl(const ModelConfig& config, uint64_t seed);
+
+  /// ids [T] -> normed hidden states [T, D], fp32.
+  torch::Tensor hidden_states(const torch::Tensor& ids, const std::vector<int64_t>& bounds,
+                              torch::ScalarType compute);
+  /// ids [T] -> logits [T, V], fp32.
+  torch::Tensor logits(const torch::Tensor& ids, const std::vector<int64_t>& bounds, torch::ScalarType compute);
+  /// Sum of -log p(target) in nats over the targets that are not PackedBatch::kIgnored; a scalar.
+  torch::Tensor loss_sum(const torch::Tensor& ids, const torch::Tensor& targets, const std::vector<int64_t>& bounds,
+                         torch::ScalarType compute);
+
+  const ModelConfig& config() const { return config_; }
+
+ private:
+  const torch::Tensor& head_weight() const { return head_.defined() ? head_ : embedding_; }
+
+  ModelConfig config_;
+  torch::Tensor embedding_, head_;
+  std::vector<DecoderLayer> layers_;
+  RmsNorm norm_{nullptr};
+};
+TORCH_MODULE(CausalLm);
+
+}  // namespace ringflash

@@ -1,0 +1,151 @@
+#include "train/ops/ring_attention.h"
+
+#include "kernels/ring_attention.h"
+#include "train/ops/torch_executor.h"
+#include "train/torch_headers.h"
+
+namespace ringflash {
+namespace {
+
+using torch::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+const float* data_or_null(const Tensor& t) { return t.defined() ? t.data_ptr<float>() : nullptr; }
+
+Tensor as_float(const Tensor& t) { return t.defined() ? t.to(torch::kFloat32).contiguous() : t; }
+
+kernels::AttentionShape shape_of(const Tensor& q, const Tensor& k, const AttentionOptions& options) {
+  return {.tokens = q.size(0),
+          .heads = q.size(1),
+          .key_value_heads = k.size(1),
+          .head_dim = q.size(2),
+          .rope_theta = options.rope_theta,
+          .kind = options.kind,
+          .ring = options.ring};
+}
+
+void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& router,
+                  const std::vector<int64_t>& bounds, const AttentionOptions& options) {
+  TORCH_CHECK(q.dim() == 3 && k.dim() == 3, "ring_attention: q and k must be [tokens, heads, head_dim], found ",
+              q.sizes(), " and ", k.sizes());
+  TORCH_CHECK(v.sizes() == k.sizes(), "ring_attention: v must have k's shape ", k.sizes(), ", found ", v.sizes());
+  TORCH_CHECK(q.size(0) == k.size(0) && q.size(2) == k.size(2) && q.size(2) % 2 == 0 && k.size(1) > 0 &&
+                  q.size(1) % k.size(1) == 0,
+              "ring_attention: q ", q.sizes(), " and k ", k.sizes(), " do not fit together");
+  const bool routed = options.kind == AttentionKind::kRing && options.ring.page_tokens() > 0;
+  TORCH_CHECK(router.defined() == routed, "ring_attention: a router is needed by ring layers with a global_ratio, ",
+              "and by no others");
+  if (routed) {
+    TORCH_CHECK(router.dim() == 2 && router.size(0) == k.size(0) && router.size(1) == k.size(1),
+                "ring_attention: router must be [tokens, key_value_heads], found ", router.sizes());
+  }
+  TORCH_CHECK(bounds.size() >= 2 && bounds.front() == 0 && bounds.back() == q.size(0),
+              "ring_attention: bounds must run from 0 to ", q.size(0));
+  for (size_t i = 1; i < bounds.size(); ++i) {
+    TORCH_CHECK(bounds[i] > bounds[i - 1], "ring_attention: bounds must ascend, found ", bounds[i - 1], ", ",
+                bounds[i]);
+  }
+  TORCH_CHECK(options.ring.stride > 0 && options.ring.window > 0 && options.ring.window % options.ring.stride == 0,
+              "ring_attention: window must be a multiple of stride, found ", options.ring.window, " and ",
+              options.ring.stride);
+  TORCH_CHECK(options.ring.sink_tokens >= 0 && options.ring.sink_tokens <= options.ring.stride,
+              "ring_attention: sink_tokens must be between 0 and stride, found ", options.ring.sink_tokens);
+}
+
+AttentionOptions options_from(AutogradContext* context) {
+  const auto& saved = context->saved_data;
+  AttentionOptions options;
+  options.kind = saved.at("ring").toBool() ? AttentionKind::kRing : AttentionKind::kFull;
+  options.rope_theta = saved.at("rope_theta").toDouble();
+  options.ring = {.window = saved.at("window").toInt(),
+                  .stride = saved.at("stride").toInt(),
+                  .global_ratio = saved.at("global_ratio").toDouble(),
+                  .sink_tokens = saved.at("sink_tokens").toInt(),
+                  .global_rope = saved.at("global_rope").toBool()};
+  return options;
+}
+
+void save_options(AutogradContext* context, const AttentionOptions& options) {
+  auto& saved = context->saved_data;
+  saved["ring"] = options.kind == AttentionKind::kRing;
+  saved["rope_theta"] = options.rope_theta;
+  saved["window"] = options.ring.window;
+  saved["stride"] = options.ring.stride;
+  saved["global_ratio"] = options.ring.global_ratio;
+  saved["sink_tokens"] = options.ring.sink_tokens;
+  saved["global_rope"] = options.ring.global_rope;
+}
+
+class RingAttention : public torch::autograd::Function<RingAttention> {
+ public:
+  static Tensor forward(AutogradContext* context, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const Tensor& router, const std::vector<int64_t>& bounds,
+                        const AttentionOptions& options) {
+    const Tensor qf = as_float(q), kf = as_float(k), vf = as_float(v), rf = as_float(router);
+    Tensor out = torch::empty_like(qf);
+    Tensor lse = torch::empty({q.size(0), q.size(1)}, qf.options());
+    TorchExecutor executor;
+    kernels::attention_forward(shape_of(qf, kf, options), qf.data_ptr<float>(), kf.data_ptr<float>(),
+                               vf.data_ptr<float>(), data_or_null(rf), bounds, out.data_ptr<float>(),
+                               lse.data_ptr<float>(), kernels::table(), executor);
+    // The inputs are saved in their own precision: for bf16 that is half the memory.
+    const Tensor result = out.to(q.scalar_type());
+    context->save_for_backward({q, k, v, router, result, lse});
+    context->saved_data["bounds"] = bounds;
+    save_options(context, options);
+    return result;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor q = as_float(saved[0]), k = as_float(saved[1]), v = as_float(saved[2]);
+    const Tensor router = as_float(saved[3]), out = as_float(saved[4]), lse = saved[5];
+    const Tensor dout = as_float(grads[0]);
+    const std::vector<int64_t> bounds = context->saved_data["bounds"].toIntVector();
+    Tensor dq = torch::empty_like(q), dk = torch::empty_like(k), dv = torch::empty_like(v);
+    Tensor drouter = router.defined() ? torch::empty_like(router) : Tensor();
+    TorchExecutor executor;
+    kernels::attention_backward(shape_of(q, k, options_from(context)), q.data_ptr<float>(), k.data_ptr<float>(),
+                                v.data_ptr<float>(), data_or_null(router), bounds, out.data_ptr<float>(),
+                                lse.data_ptr<float>(), dout.data_ptr<float>(), dq.data_ptr<float>(),
+                                dk.data_ptr<float>(), dv.data_ptr<float>(),
+                                drouter.defined() ? drouter.data_ptr<float>() : nullptr, kernels::table(), executor);
+    return {dq.to(saved[0].scalar_type()), dk.to(saved[1].scalar_type()), dv.to(saved[2].scalar_type()),
+            drouter, Tensor(), Tensor()};
+  }
+};
+
+/// The operator's schema spells the options out, so that Python can call it without our types.
+Tensor ring_attention_op(const Tensor& q, const Tensor& k, const Tensor& v, const c10::optional<Tensor>& router,
+                         std::vector<int64_t> bounds, bool ring, int64_t window, int64_t stride,
+                         double global_ratio, int64_t sink_tokens, bool global_rope, double rope_theta) {
+  AttentionOptions options;
+  options.kind = ring ? AttentionKind::kRing : AttentionKind::kFull;
+  options.ring = {.window = window,
+                  .stride = stride,
+                  .global_ratio = global_ratio,
+                  .sink_tokens = sink_tokens,
+                  .global_rope = global_rope};
+  options.rope_theta = rope_theta;
+  return ring_attention(q, k, v, router.has_value() ? *router : Tensor(), bounds, options);
+}
+
+TORCH_LIBRARY(ringflash, library) {
+  library.def(
+      "ring_attention(Tensor q, Tensor k, Tensor v, Tensor? router, int[] bounds, bool ring=True, "
+      "int window=512, int stride=256, float global_ratio=0.05, int sink_tokens=4, bool global_rope=False, "
+      "float rope_theta=10000.0) -> Tensor",
+      ring_attention_op);
+}
+
+}  // namespace
+
+Tensor ring_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& router,
+                      const std::vector<int64_t>& bounds, const AttentionOptions& options) {
+  check_inputs(q, k, v, router, bounds, options);
+  if (!q.device().is_cpu()) return ring_attention_composed(q, k, v, router, bounds, options);
+  return RingAttention::apply(q, k, v, router, bounds, options);
+}
+
+}  // namespace ringflash

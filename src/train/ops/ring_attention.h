@@ -1,0 +1,35 @@
+// Ring attention as a differentiable torch operator: torch.ops.ringflash.ring_attention in Python.
+#pragma once
+
+#include <torch/types.h>
+
+#include <optional>
+#include <vector>
+
+#include "model/config.h"
+
+namespace ringflash {
+
+struct AttentionOptions {
+  AttentionKind kind = AttentionKind::kRing;
+  RingGeometry ring;
+  double rope_theta = 10000.0;
+};
+
+/// Causal attention over packed documents, rotary embedding included (DESIGN section 3).
+///   q [tokens, heads, head_dim]; k, v [tokens, key_value_heads, head_dim]: unrotated, fp32 or bf16
+///   router [tokens, key_value_heads] fp32, or undefined for layers without one
+///   bounds: document edges 0 = b0 < b1 < ... = tokens
+/// Returns [tokens, heads, head_dim] in q's type. On the CPU our kernels run, forward and backward; on any other
+/// device the composition of plain torch ops below does.
+torch::Tensor ring_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                             const torch::Tensor& router, const std::vector<int64_t>& bounds,
+                             const AttentionOptions& options);
+
+/// The same by plain torch ops, in the inputs' own precision and with a whole tokens-by-tokens matrix per
+/// document: the check on the kernels, and what CUDA uses.
+torch::Tensor ring_attention_composed(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                                      const torch::Tensor& router, const std::vector<int64_t>& bounds,
+                                      const AttentionOptions& options);
+
+}  // namespace ringflash

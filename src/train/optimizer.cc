@@ -1,0 +1,100 @@
+#include "train/optimizer.h"
+
+#include <cmath>
+
+#include "train/torch_headers.h"
+
+namespace ringflash {
+namespace {
+
+using torch::Tensor;
+
+struct Step {
+  float beta1, beta2, epsilon, rate, decay, grad_scale, correction2;
+};
+
+/// The whole update of numbers [begin, end): a loop the compiler vectorises.
+void adamw_range(float* __restrict__ w, const float* __restrict__ g, float* __restrict__ m, float* __restrict__ v,
+                 int64_t begin, int64_t end, const Step& s) {
+  for (int64_t i = begin; i < end; ++i) {
+    const float grad = g[i] * s.grad_scale;
+    m[i] = s.beta1 * m[i] + (1 - s.beta1) * grad;
+    v[i] = s.beta2 * v[i] + (1 - s.beta2) * grad * grad;
+    w[i] -= s.decay * w[i] + s.rate * m[i] / (std::sqrt(v[i]) * s.correction2 + s.epsilon);
+  }
+}
+
+}  // namespace
+
+AdamW::AdamW(std::vector<Parameter> parameters, const TrainConfig& config)
+    : beta1_(config.adam_beta1), beta2_(config.adam_beta2), epsilon_(config.adam_epsilon) {
+  for (Parameter& parameter : parameters) {
+    const double decay = parameter.value.dim() >= 2 ? config.weight_decay : 0.0;
+    const auto options = parameter.value.options().requires_grad(false);
+    Tensor mean = torch::zeros(parameter.value.sizes(), options);
+    Tensor square = torch::zeros(parameter.value.sizes(), options);
+    slots_.push_back({std::move(parameter), std::move(mean), std::move(square), decay});
+  }
+}
+
+void AdamW::step(double learning_rate, double grad_scale) {
+  ++steps_;
+  for (Slot& slot : slots_) {
+    if (slot.parameter.value.grad().defined()) update(slot, learning_rate, grad_scale);
+  }
+}
+
+void AdamW::update(Slot& slot, double learning_rate, double grad_scale) const {
+  torch::NoGradGuard no_grad;
+  Tensor& value = slot.parameter.value;
+  const Tensor grad = value.grad().contiguous();
+  const double correction1 = 1 - std::pow(beta1_, static_cast<double>(steps_));
+  const double correction2 = 1 / std::sqrt(1 - std::pow(beta2_, static_cast<double>(steps_)));
+  if (!value.device().is_cpu()) {
+    slot.mean.mul_(beta1_).add_(grad, (1 - beta1_) * grad_scale);
+    slot.square.mul_(beta2_).addcmul_(grad, grad, (1 - beta2_) * grad_scale * grad_scale);
+    value.mul_(1 - learning_rate * slot.decay);
+    value.addcdiv_(slot.mean, slot.square.sqrt().mul_(correction2).add_(epsilon_), -learning_rate / correction1);
+    return;
+  }
+  const Step s = {.beta1 = static_cast<float>(beta1_),
+                  .beta2 = static_cast<float>(beta2_),
+                  .epsilon = static_cast<float>(epsilon_),
+                  .rate = static_cast<float>(learning_rate / correction1),
+                  .decay = static_cast<float>(learning_rate * slot.decay),
+                  .grad_scale = static_cast<float>(grad_scale),
+                  .correction2 = static_cast<float>(correction2)};
+  float* w = value.data_ptr<float>();
+  const float* g = grad.data_ptr<float>();
+  float* m = slot.mean.data_ptr<float>();
+  float* v = slot.square.data_ptr<float>();
+  at::parallel_for(0, value.numel(), 1 << 15,
+                   [&](int64_t begin, int64_t end) { adamw_range(w, g, m, v, begin, end, s); });
+}
+
+void AdamW::zero_grad() {
+  for (Slot& slot : slots_) slot.parameter.value.mutable_grad() = Tensor();
+}
+
+double AdamW::grad_norm() const {
+  torch::NoGradGuard no_grad;
+  double sum = 0;
+  for (const Slot& slot : slots_) {
+    const Tensor& grad = slot.parameter.value.grad();
+    if (!grad.defined()) continue;
+    const double norm = torch::linalg_vector_norm(grad).item<double>();
+    sum += norm * norm;
+  }
+  return std::sqrt(sum);
+}
+
+std::vector<AdamW::Parameter> AdamW::state() const {
+  std::vector<Parameter> tensors;
+  for (const Slot& slot : slots_) {
+    tensors.push_back({slot.parameter.name + ".exp_avg", slot.mean});
+    tensors.push_back({slot.parameter.name + ".exp_avg_sq", slot.square});
+  }
+  return tensors;
+}
+
+}  // namespace ringflash

@@ -1,0 +1,48 @@
+// AdamW with one pass over memory per tensor (Loshchilov and Hutter 2019), and gradient clipping.
+#pragma once
+
+#include <torch/types.h>
+
+#include <string>
+#include <vector>
+
+#include "train/train_config.h"
+
+namespace ringflash {
+
+class AdamW {
+ public:
+  struct Parameter {
+    std::string name;
+    torch::Tensor value;
+  };
+  /// Matrices decay, vectors (norms) do not.
+  AdamW(std::vector<Parameter> parameters, const TrainConfig& config);
+
+  /// One step with the gradients multiplied by `grad_scale`. Parameters without a gradient are left alone.
+  void step(double learning_rate, double grad_scale);
+  void zero_grad();
+
+  /// Root of the summed squares of all gradients, accumulated in double.
+  double grad_norm() const;
+
+  /// Tensors "<name>.exp_avg", "<name>.exp_avg_sq", fp32, and the number of steps taken: everything there is to
+  /// save. Writing into the tensors restores them.
+  std::vector<Parameter> state() const;
+  int64_t steps() const { return steps_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+
+ private:
+  struct Slot {
+    Parameter parameter;
+    torch::Tensor mean, square;
+    double decay;
+  };
+  void update(Slot& slot, double learning_rate, double grad_scale) const;
+
+  std::vector<Slot> slots_;
+  double beta1_, beta2_, epsilon_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace ringflash

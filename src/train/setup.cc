@@ -1,0 +1,126 @@
+#include "train/setup.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "format/checkpoint.h"
+#include "format/config_json.h"
+#include "model/presets.h"
+#include "train/checkpointing.h"
+
+namespace ringflash {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array kResumable = {"max_steps", "eval_steps", "eval_tokens", "save_steps", "save_total_limit", "device"};
+
+/// Peak rates that suit the small presets; larger models keep the cautious default.
+void adapt_to_preset(const std::string& preset, TrainConfig& recipe) {
+  if (preset == "tiny" || preset == "nano") recipe.learning_rate = 3e-3;
+  if (preset == "micro") recipe.learning_rate = 2e-3;
+  if (preset == "small") recipe.learning_rate = 6e-4;
+}
+
+/// Sets one key of config.json; a value that is not JSON is taken as a string, so that attention=full needs no
+/// quotes.
+Status set_model_key(ModelConfig& model, const std::string& key, const std::string& value) {
+  nlohmann::json json = nlohmann::json::parse(config_to_json(model));
+  nlohmann::json parsed = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
+  json[key] = parsed.is_discarded() ? nlohmann::json(value) : std::move(parsed);
+  // A list per layer no longer fits when the number of layers changes; a uniform one can follow.
+  const auto& kinds = model.attention;
+  const bool uniform = std::adjacent_find(kinds.begin(), kinds.end(), std::not_equal_to<>()) == kinds.end();
+  if (key == "num_hidden_layers" && uniform) json["attention"] = to_string(kinds.front());
+  RF_TRY(model, config_from_json(json.dump()));
+  return {};
+}
+
+Status apply_settings(const TrainRequest& request, RunSetup& setup) {
+  for (const auto& [key, value] : request.settings) {
+    RF_TRY(const bool known, set_field(setup.recipe, key, value));
+    if (known) continue;
+    if (Status status = set_model_key(setup.model, key, value); !status) {
+      return status.error().in("--set " + key + "=" + value);
+    }
+  }
+  return validate(setup.recipe);
+}
+
+Result<ModelConfig> starting_config(const TrainRequest& request) {
+  if (request.from) {
+    RF_TRY(const fs::path directory, resolve_checkpoint(*request.from));
+    return load_config(directory / "config.json");
+  }
+  if (request.config) return load_config(*request.config);
+  return preset_config(request.preset);
+}
+
+/// A sequence length that is asked for brings its ring geometry along; settings that follow may still change it.
+Status adapt_to_length(const TrainRequest& request, RunSetup& setup) {
+  for (const auto& [key, value] : request.settings) {
+    if (key != "sequence_length") continue;
+    RF_TRY(const bool known, set_field(setup.recipe, key, value));
+    RF_CHECK(known);
+    const int64_t length = setup.recipe.sequence_length;
+    if (request.from || request.config) {
+      setup.model.max_position_embeddings = std::max(setup.model.max_position_embeddings, length);
+    } else {
+      setup.model.max_position_embeddings = length;
+      setup.model.ring = ring_preset(length);
+    }
+  }
+  return {};
+}
+
+Result<RunSetup> set_up_new(const TrainRequest& request) {
+  RunSetup setup;
+  RF_TRY(setup.model, starting_config(request));
+  if (request.from) {
+    RF_TRY(const fs::path directory, resolve_checkpoint(*request.from));
+    setup.tokenizer = directory / "tokenizer.model";
+  } else if (!request.config) {
+    adapt_to_preset(request.preset, setup.recipe);
+  }
+  setup.recipe.sequence_length = std::min<int64_t>(setup.model.max_position_embeddings, 1024);
+  RF_TRY_VOID(adapt_to_length(request, setup));
+  RF_TRY_VOID(apply_settings(request, setup));
+  return setup;
+}
+
+Status check_resumed_settings(const TrainRequest& request) {
+  for (const auto& [key, value] : request.settings) {
+    if (std::find(kResumable.begin(), kResumable.end(), key) != kResumable.end()) continue;
+    std::string names;
+    for (const char* name : kResumable) names += (names.empty() ? "" : ", ") + std::string(name);
+    return Error{"'" + key + "' cannot change when a run is resumed; only these can: " + names};
+  }
+  return {};
+}
+
+Result<RunSetup> set_up_resumed(const TrainRequest& request, const fs::path& checkpoint) {
+  RunSetup setup;
+  setup.resume_from = checkpoint;
+  RF_TRY(setup.recipe, load_train_config(checkpoint));
+  RF_TRY(setup.model, load_config(checkpoint / "config.json"));
+  RF_TRY_VOID(check_resumed_settings(request));
+  RF_TRY_VOID(apply_settings(request, setup));
+  setup.tokenizer = checkpoint / "tokenizer.model";
+  return setup;
+}
+
+}  // namespace
+
+Result<RunSetup> set_up_run(const TrainRequest& request) {
+  const Result<fs::path> existing = resolve_checkpoint(request.out);
+  if (existing && !request.resume) {
+    return Error{request.out.string() + ": already holds a run (" + existing->filename().string() +
+                 "); go on with --resume, or choose another --out"};
+  }
+  if (existing) return set_up_resumed(request, *existing);
+  return set_up_new(request);
+}
+
+}  // namespace ringflash

@@ -1,0 +1,24 @@
+// Settles what a run is: its recipe, its model's config, and where its weights and tokenizer come from.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "model/config.h"
+#include "train/train_config.h"
+#include "train/trainer.h"
+
+namespace ringflash {
+
+struct RunSetup {
+  TrainConfig recipe;
+  ModelConfig model;
+  std::optional<std::filesystem::path> resume_from;  ///< a checkpoint of this run
+  std::optional<std::filesystem::path> tokenizer;    ///< where not trained anew
+};
+
+/// Resuming takes recipe and model from the checkpoint: of the settings only those that do not change what was
+/// trained so far (max_steps, saving, evaluation, device) may differ; others are errors.
+Result<RunSetup> set_up_run(const TrainRequest& request);
+
+}  // namespace ringflash

@@ -1,0 +1,138 @@
+#include "train/train_config.h"
+
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <type_traits>
+
+namespace ringflash {
+namespace {
+
+template <typename Number>
+Status parse_number(std::string_view key, std::string_view text, Number& field) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), field);
+  if (error == std::errc() && end == text.data() + text.size()) return {};
+  return Error{"'" + std::string(key) + "' must be " + (std::is_integral_v<Number> ? "an integer" : "a number") +
+               ", found '" + std::string(text) + "'"};
+}
+
+Status parse_field(std::string_view key, std::string_view text, int64_t& field) {
+  return parse_number(key, text, field);
+}
+Status parse_field(std::string_view key, std::string_view text, double& field) {
+  return parse_number(key, text, field);
+}
+Status parse_field(std::string_view, std::string_view text, std::string& field) {
+  field = text;
+  return {};
+}
+
+bool has_type(const nlohmann::json& value, const int64_t&) { return value.is_number_integer(); }
+bool has_type(const nlohmann::json& value, const double&) { return value.is_number(); }
+bool has_type(const nlohmann::json& value, const std::string&) { return value.is_string(); }
+
+Status check_counts(const TrainConfig& c) {
+  const std::pair<const char*, int64_t> counts[] = {
+      {"max_steps", c.max_steps},
+      {"sequence_length", c.sequence_length},
+      {"batch_size", c.batch_size},
+      {"gradient_accumulation_steps", c.gradient_accumulation_steps},
+      {"eval_steps", c.eval_steps},
+      {"save_steps", c.save_steps},
+      {"save_total_limit", c.save_total_limit},
+  };
+  for (const auto& [key, value] : counts) {
+    if (value < 1 || value > (int64_t{1} << 40)) {
+      return Error{"'" + std::string(key) + "' must be at least 1, found " + std::to_string(value)};
+    }
+  }
+  if (c.eval_tokens < 0) return Error{"'eval_tokens' must not be negative"};
+  return {};
+}
+
+Status check_ratios(const TrainConfig& c) {
+  struct Range {
+    const char* key;
+    double value, low, high;
+  };
+  const Range ranges[] = {
+      {"learning_rate", c.learning_rate, 0, 10},
+      {"warmup_ratio", c.warmup_ratio, 0, 1},
+      {"min_learning_rate_ratio", c.min_learning_rate_ratio, 0, 1},
+      {"adam_beta1", c.adam_beta1, 0, 0.999999},
+      {"adam_beta2", c.adam_beta2, 0, 0.999999},
+      {"adam_epsilon", c.adam_epsilon, 1e-20, 1},
+      {"weight_decay", c.weight_decay, 0, 100},
+      {"max_grad_norm", c.max_grad_norm, 0, 1e9},
+      {"heldout_fraction", c.heldout_fraction, 1e-6, 0.5},
+  };
+  for (const Range& r : ranges) {
+    if (r.value >= r.low && r.value <= r.high) continue;
+    return Error{"'" + std::string(r.key) + "' must be between " + nlohmann::json(r.low).dump() + " and " +
+                 nlohmann::json(r.high).dump() + ", found " + std::to_string(r.value)};
+  }
+  return {};
+}
+
+}  // namespace
+
+Status validate(const TrainConfig& config) {
+  RF_TRY_VOID(check_counts(config));
+  RF_TRY_VOID(check_ratios(config));
+  if (config.precision != "auto" && config.precision != "bf16" && config.precision != "fp32") {
+    return Error{"'precision' must be auto, bf16 or fp32, found '" + config.precision + "'"};
+  }
+  if (config.device != "cpu" && config.device != "cuda") {
+    return Error{"'device' must be cpu or cuda, found '" + config.device + "'"};
+  }
+  return {};
+}
+
+Result<bool> set_field(TrainConfig& config, std::string_view key, std::string_view value) {
+  bool found = false;
+  Status status;
+  visit_fields(config, [&](std::string_view name, auto& field, const char*) {
+    if (name != key) return;
+    found = true;
+    status = parse_field(key, value, field);
+  });
+  if (!status) return status.error();
+  return found;
+}
+
+std::string train_config_to_json(const TrainConfig& config) {
+  nlohmann::ordered_json json;
+  visit_fields(config, [&](const char* key, const auto& field, const char*) { json[key] = field; });
+  return json.dump(2) + "\n";
+}
+
+Result<TrainConfig> train_config_from_json(std::string_view text) {
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return Error{"expected a JSON object"};
+  TrainConfig config;
+  Status status;
+  visit_fields(config, [&](const char* key, auto& field, const char*) {
+    if (!json.contains(key) || !status) return;
+    if (!has_type(json[key], field)) {
+      status = Error{"'" + std::string(key) + "' has the wrong type: " + json[key].dump()};
+      return;
+    }
+    json[key].get_to(field);
+  });
+  if (!status) return status.error();
+  RF_TRY_VOID(validate(config));
+  return config;
+}
+
+double learning_rate_at(const TrainConfig& config, int64_t step) {
+  const double warmup = std::ceil(config.warmup_ratio * static_cast<double>(config.max_steps));
+  const double done = static_cast<double>(step);
+  if (done < warmup) return config.learning_rate * (done + 1) / warmup;
+  const double span = std::max(1.0, static_cast<double>(config.max_steps) - warmup);
+  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, (done - warmup) / span)));
+  return config.learning_rate *
+         (config.min_learning_rate_ratio + (1 - config.min_learning_rate_ratio) * cosine);
+}
+
+}  // namespace ringflash

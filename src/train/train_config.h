@@ -1,0 +1,77 @@
+// The recipe: every number of a training run that is not the model's shape, under the names of Hugging Face's
+// TrainingArguments where they have one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace ringflash {
+
+struct TrainConfig {
+  int64_t max_steps = 1000;
+  int64_t sequence_length = 1024;
+  int64_t batch_size = 4;
+  int64_t gradient_accumulation_steps = 1;
+  double learning_rate = 1e-4;
+  double warmup_ratio = 0.05;
+  double min_learning_rate_ratio = 0.1;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.95;
+  double adam_epsilon = 1e-8;
+  double weight_decay = 0.1;
+  double max_grad_norm = 1.0;
+  int64_t seed = 0;
+  int64_t eval_steps = 250;
+  int64_t eval_tokens = 65536;
+  int64_t save_steps = 250;
+  int64_t save_total_limit = 2;
+  double heldout_fraction = 0.02;
+  std::string precision = "auto";
+  std::string device = "cpu";
+
+  int64_t tokens_per_step() const { return sequence_length * batch_size * gradient_accumulation_steps; }
+  bool operator==(const TrainConfig&) const = default;
+};
+
+/// Calls visit(key, field, help) for each field: the one list behind JSON, --set and --help.
+template <typename Config, typename Visitor>
+void visit_fields(Config& c, Visitor&& visit) {
+  visit("max_steps", c.max_steps, "optimiser steps in all");
+  visit("sequence_length", c.sequence_length, "tokens in a row");
+  visit("batch_size", c.batch_size, "rows in a micro-batch");
+  visit("gradient_accumulation_steps", c.gradient_accumulation_steps, "micro-batches in a step");
+  visit("learning_rate", c.learning_rate, "AdamW's peak learning rate");
+  visit("warmup_ratio", c.warmup_ratio, "share of the steps in which the rate rises linearly");
+  visit("min_learning_rate_ratio", c.min_learning_rate_ratio, "where the cosine ends, relative to the peak");
+  visit("adam_beta1", c.adam_beta1, "AdamW's decay of the mean gradient");
+  visit("adam_beta2", c.adam_beta2, "AdamW's decay of the mean squared gradient");
+  visit("adam_epsilon", c.adam_epsilon, "AdamW's epsilon");
+  visit("weight_decay", c.weight_decay, "decoupled, on matrices only");
+  visit("max_grad_norm", c.max_grad_norm, "gradients are scaled down to this norm; 0 leaves them alone");
+  visit("seed", c.seed, "of the initial weights and the order of the data");
+  visit("eval_steps", c.eval_steps, "steps between held-out evaluations");
+  visit("eval_tokens", c.eval_tokens, "held-out tokens looked at each time; 0 for all");
+  visit("save_steps", c.save_steps, "steps between checkpoints");
+  visit("save_total_limit", c.save_total_limit, "checkpoints kept");
+  visit("heldout_fraction", c.heldout_fraction, "share of the documents held out");
+  visit("precision", c.precision, "of matrix products: bf16, fp32, or auto (bf16 where the hardware has it)");
+  visit("device", c.device, "cpu or cuda");
+}
+
+/// Ranges; the error names the key.
+Status validate(const TrainConfig& config);
+
+/// Sets one field from text; the error names the key, the type expected and the text found. False if there is no
+/// such key.
+Result<bool> set_field(TrainConfig& config, std::string_view key, std::string_view value);
+
+std::string train_config_to_json(const TrainConfig& config);
+Result<TrainConfig> train_config_from_json(std::string_view text);
+
+/// Linear warm-up, then cosine down to the minimum ratio (Loshchilov and Hutter 2017). step counts from 0.
+double learning_rate_at(const TrainConfig& config, int64_t step);
+
+}  // namespace ringflash

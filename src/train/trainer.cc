@@ -1,0 +1,246 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+
+#include "base/progress.h"
+#include "data/packed_rows.h"
+#include "data/prepare.h"
+#include "format/checkpoint.h"
+#include "kernels/kernels.h"
+#include "model/counts.h"
+#include "train/checkpointing.h"
+#include "train/heldout.h"
+#include "train/interrupt.h"
+#include "train/metrics.h"
+#include "train/modules.h"
+#include "train/optimizer.h"
+#include "train/setup.h"
+#include "train/torch_headers.h"
+
+namespace ringflash {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+torch::ScalarType compute_type(const TrainConfig& recipe) {
+  const bool fast_bf16 = recipe.device != "cpu" || kernels::has_fast_bf16();
+  const bool bf16 = recipe.precision == "bf16" || (recipe.precision == "auto" && fast_bf16);
+  return bf16 ? torch::kBFloat16 : torch::kFloat32;
+}
+
+Result<torch::Device> open_device(const std::string& name) {
+  if (name == "cuda" && !torch::cuda::is_available()) {
+    return Error{"'device' is cuda, but this libtorch sees no CUDA device"};
+  }
+  return torch::Device(name);
+}
+
+std::vector<AdamW::Parameter> trainable(const CausalLm& model) {
+  std::vector<AdamW::Parameter> parameters;
+  for (const auto& item : model->named_parameters()) parameters.push_back({item.key(), item.value()});
+  return parameters;
+}
+
+/// One run in progress: the parts, and what is done to them each step.
+class Run {
+ public:
+  Run(const TrainRequest& request, RunSetup setup, PreparedData data, CausalLm model, torch::Device device)
+      : request_(request),
+        recipe_(setup.recipe),
+        data_(std::move(data)),
+        model_(std::move(model)),
+        device_(device),
+        compute_(compute_type(recipe_)),
+        optimizer_(trainable(model_), recipe_),
+        order_(data_.train, recipe_.sequence_length, static_cast<uint64_t>(recipe_.seed)),
+        piece_bytes_(piece_bytes(data_.vocabulary)) {}
+
+  Status restore(const fs::path& checkpoint) {
+    RF_TRY_VOID(load_weights(checkpoint, model_));
+    RF_TRY(progression_, load_trainer_state(checkpoint, optimizer_));
+    checkpoint_ = checkpoint;
+    return {};
+  }
+
+  Result<TrainReport> train();
+
+ private:
+  struct StepResult {
+    double loss, grad_norm;
+  };
+  Result<StepResult> step(double learning_rate);
+  std::vector<PackedBatch> take_batches();
+  Status evaluate(MetricsLog& log);
+  Status save();
+  TrainReport report(bool interrupted) const;
+  double seconds() const { return progression_.seconds + seconds_since(session_start_); }
+
+  const TrainRequest& request_;
+  TrainConfig recipe_;
+  PreparedData data_;
+  CausalLm model_;
+  torch::Device device_;
+  torch::ScalarType compute_;
+  AdamW optimizer_;
+  PackedRows order_;
+  std::vector<int32_t> piece_bytes_;
+  Progression progression_;
+  fs::path checkpoint_;
+  HeldoutMetrics heldout_{};
+  Clock::time_point session_start_ = Clock::now();
+};
+
+std::vector<PackedBatch> Run::take_batches() {
+  std::vector<PackedBatch> batches;
+  for (int64_t i = 0; i < recipe_.gradient_accumulation_steps; ++i) {
+    batches.push_back(order_.batch(progression_.rows, recipe_.batch_size));
+    progression_.rows += recipe_.batch_size;
+  }
+  return batches;
+}
+
+Result<Run::StepResult> Run::step(double learning_rate) {
+  const std::vector<PackedBatch> batches = take_batches();
+  int64_t targets = 0;
+  for (const PackedBatch& batch : batches) {
+    targets += std::count_if(batch.targets.begin(), batch.targets.end(), [](int32_t id) { return id >= 0; });
+  }
+  const double per_target = 1.0 / static_cast<double>(std::max<int64_t>(targets, 1));
+  optimizer_.zero_grad();
+  double nats = 0;
+  for (const PackedBatch& batch : batches) {
+    const BatchTensors tensors = to_tensors(batch, device_);
+    const torch::Tensor loss = model_->loss_sum(tensors.ids, tensors.targets, tensors.bounds, compute_);
+    (loss * per_target).backward();
+    nats += loss.item<double>();
+  }
+  const double norm = optimizer_.grad_norm();
+  if (!std::isfinite(norm) || !std::isfinite(nats)) {
+    return Error{"step " + std::to_string(progression_.step + 1) + ": the loss or its gradient is not finite (loss " +
+                 std::to_string(nats * per_target) + "); try a lower learning_rate. The last good checkpoint is " +
+                 (checkpoint_.empty() ? "none" : checkpoint_.string())};
+  }
+  const bool clip = recipe_.max_grad_norm > 0 && norm > recipe_.max_grad_norm;
+  optimizer_.step(learning_rate, clip ? recipe_.max_grad_norm / norm : 1.0);
+  ++progression_.step;
+  return StepResult{nats * per_target, norm};
+}
+
+Status Run::evaluate(MetricsLog& log) {
+  heldout_ = evaluate_heldout(model_, data_.heldout, recipe_.sequence_length, recipe_.batch_size, recipe_.eval_tokens,
+                              piece_bytes_, compute_, device_);
+  heldout_.step = progression_.step;
+  if (progression_.step == 0) progression_.first_heldout = heldout_.bits_per_byte;
+  return log.write(heldout_);
+}
+
+Status Run::save() {
+  Progression saved = progression_;
+  saved.seconds = seconds();
+  RF_TRY(checkpoint_, save_checkpoint(request_.out, model_, optimizer_, saved, recipe_, data_.tokenizer_model));
+  return {};
+}
+
+TrainReport Run::report(bool interrupted) const {
+  return {.checkpoint = checkpoint_,
+          .steps = progression_.step,
+          .tokens = progression_.rows * recipe_.sequence_length,
+          .parameters = count_parameters(model_->config()).total(),
+          .seconds = seconds(),
+          .first_bits_per_byte = progression_.first_heldout,
+          .last_bits_per_byte = heldout_.bits_per_byte,
+          .last_accuracy = heldout_.accuracy,
+          .interrupted = interrupted};
+}
+
+Result<TrainReport> Run::train() {
+  RF_TRY(MetricsLog log, MetricsLog::open(request_.out / "metrics.jsonl", progression_.step));
+  if (progression_.step == 0 || progression_.step >= recipe_.max_steps) RF_TRY_VOID(evaluate(log));
+  InterruptGuard interrupt;
+  Progress progress("training", recipe_.max_steps, request_.quiet);
+  progress.update(progression_.step);
+  session_start_ = Clock::now();
+  while (progression_.step < recipe_.max_steps) {
+    const double rate = learning_rate_at(recipe_, progression_.step);
+    const Clock::time_point start = Clock::now();
+    RF_TRY(const StepResult result, step(rate));
+    const double tokens_per_s = static_cast<double>(recipe_.tokens_per_step()) / seconds_since(start);
+    RF_TRY_VOID(log.write(StepMetrics{progression_.step, result.loss, rate, result.grad_norm,
+                                      progression_.rows * recipe_.sequence_length, tokens_per_s, seconds()}));
+    char note[96];
+    std::snprintf(note, sizeof note, "loss %.3f  held-out %.3f bits/byte  %s tok/s", result.loss,
+                  heldout_.bits_per_byte, format_count(tokens_per_s).c_str());
+    progress.update(progression_.step, note);
+
+    const bool last = progression_.step == recipe_.max_steps;
+    const bool stop = interrupt.requested();
+    if (last || progression_.step % recipe_.eval_steps == 0) RF_TRY_VOID(evaluate(log));
+    if (last || stop || progression_.step % recipe_.save_steps == 0) RF_TRY_VOID(save());
+    if (stop && !last) {
+      progress.finish();
+      return report(/*interrupted=*/true);
+    }
+  }
+  return report(/*interrupted=*/false);
+}
+
+void remark(const TrainRequest& request, const std::string& text) {
+  if (!request.quiet) std::fprintf(stderr, "%s\n", text.c_str());
+}
+
+std::string describe(const RunSetup& setup, const PreparedData& data, torch::ScalarType compute) {
+  const ParameterCounts counts = count_parameters(setup.model);
+  return "model: " + format_count(static_cast<double>(counts.total())) + " parameters (" +
+         format_count(static_cast<double>(counts.total() - counts.embedding)) + " besides the embedding); data: " +
+         format_count(static_cast<double>(data.train.tokens())) + " tokens to train on, " +
+         format_count(static_cast<double>(data.heldout.tokens())) + " held out; " +
+         std::to_string(setup.recipe.max_steps) + " steps of " + std::to_string(setup.recipe.tokens_per_step()) +
+         " tokens in " + (compute == torch::kBFloat16 ? "bf16" : "fp32");
+}
+
+}  // namespace
+
+Result<TrainReport> run_training(const TrainRequest& request) {
+  RF_TRY(RunSetup setup, set_up_run(request));
+  RF_TRY(const torch::Device device, open_device(setup.recipe.device));
+  if (request.threads > 0) at::set_num_threads(request.threads);
+  PrepareOptions options{.paths = request.data,
+                         .directory = request.out / "data",
+                         .vocab_size = setup.model.vocab_size,
+                         .sequence_length = setup.recipe.sequence_length,
+                         .heldout_fraction = setup.recipe.heldout_fraction,
+                         .tokenizer = setup.tokenizer,
+                         .threads = at::get_num_threads(),
+                         .quiet = request.quiet};
+  RF_TRY(PreparedData data, prepare_data(options));
+  if (static_cast<int64_t>(data.vocabulary.pieces.size()) != setup.model.vocab_size) {
+    return Error{data.tokenizer_model.string() + ": the tokenizer has " +
+                 std::to_string(data.vocabulary.pieces.size()) + " pieces, but 'vocab_size' is " +
+                 std::to_string(setup.model.vocab_size)};
+  }
+  CausalLm model(setup.model, static_cast<uint64_t>(setup.recipe.seed));
+  model->to(device);
+  remark(request, describe(setup, data, compute_type(setup.recipe)));
+
+  const std::optional<fs::path> resume_from = setup.resume_from;
+  if (!resume_from && request.from) {
+    RF_TRY(const fs::path directory, resolve_checkpoint(*request.from));
+    RF_TRY_VOID(load_weights(directory, model));
+  }
+  Run run(request, std::move(setup), std::move(data), std::move(model), device);
+  if (resume_from) {
+    RF_TRY_VOID(run.restore(*resume_from));
+    remark(request, "resuming from " + resume_from->string());
+  }
+  return run.train();
+}
+
+}  // namespace ringflash

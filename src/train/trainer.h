@@ -1,0 +1,41 @@
+// `ringflash train`: from text and a recipe to checkpoints. No libtorch in this header.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace ringflash {
+
+struct TrainRequest {
+  std::vector<std::filesystem::path> data;
+  std::filesystem::path out;
+  std::string preset = "nano";
+  std::optional<std::filesystem::path> config;  ///< a config.json instead of a preset
+  std::optional<std::filesystem::path> from;    ///< a checkpoint to start from: config, weights and tokenizer
+  /// key = value, of the recipe (train_config.h) or of the model (config.json's keys).
+  std::vector<std::pair<std::string, std::string>> settings;
+  bool resume = false;  ///< go on from `out`'s newest checkpoint, or start where there is none
+  int threads = 0;      ///< 0: all processors
+  bool quiet = false;   ///< no progress bar, no remarks
+};
+
+struct TrainReport {
+  std::filesystem::path checkpoint;
+  int64_t steps = 0, tokens = 0, parameters = 0;
+  double seconds = 0;  ///< of training, over all sessions
+  double first_bits_per_byte = 0, last_bits_per_byte = 0;  ///< held out, at step 0 and at the end
+  double last_accuracy = 0;
+  bool interrupted = false;  ///< SIGINT or SIGTERM: saved, can be resumed
+};
+
+/// Runs to max_steps. Errors: bad settings, unusable data, an `out` that already holds a run (without `resume`),
+/// a loss that is not finite, a checkpoint that cannot be saved; what was saved before stays.
+Result<TrainReport> run_training(const TrainRequest& request);
+
+}  // namespace ringflash
