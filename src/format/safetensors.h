@@ -18,6 +18,8 @@ enum class DType { kF32, kF16, kBF16, kI64, kI32, kI8, kU8 };
 std::string to_string(DType dtype);  ///< "F32", "BF16", ... as the format spells them
 int64_t dtype_bytes(DType dtype);
 
+/// A tensor's bytes, little endian, outermost dimension first. `shape` may be empty (a scalar) and may hold 0. The
+/// bytes need not be aligned to the element.
 struct TensorView {
   std::string name;
   DType dtype;
@@ -29,11 +31,13 @@ struct TensorView {
 
 class SafetensorsFile {
  public:
-  /// Maps and validates: header length, JSON, types, offsets in bounds and without overlap, sizes matching shapes.
+  /// Maps and validates: header length, JSON, types, offsets in bounds, sizes matching shapes, and every byte of the
+  /// data belonging to exactly one tensor, as the format demands.
   static Result<SafetensorsFile> open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  /// In the order of their data.
   const std::vector<TensorView>& tensors() const { return tensors_; }
   /// Null if absent.
   const TensorView* find(std::string_view name) const;
@@ -46,12 +50,14 @@ class SafetensorsFile {
   MappedFile file_;
   std::map<std::string, std::string> metadata_;
   std::vector<TensorView> tensors_;
+  std::map<std::string, size_t, std::less<>> index_;  // name -> place in tensors_
 };
 
-/// Any float tensor (F32, F16, BF16) as fp32.
+/// Any float tensor (F32, F16, BF16) as fp32; the caller has made sure that it is one.
 std::vector<float> to_floats(const TensorView& tensor);
 
-/// Writes atomically (base/file.h's AtomicFile), tensors in the given order.
+/// Writes atomically (base/file.h's AtomicFile), tensors in the given order. Names are distinct, and each has the
+/// bytes that its shape and type ask for.
 Status write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
                          const std::map<std::string, std::string>& metadata = {});
 

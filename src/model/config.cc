@@ -34,7 +34,7 @@ Status check_sizes(const ModelConfig& c) {
       {"head_dim", c.head_dim},
   };
   for (const auto& [key, value] : sizes) RF_TRY_VOID(check_range(key, value, 1, kMaxDimension));
-  RF_TRY_VOID(check_range("num_hidden_layers", c.num_hidden_layers, 1, 4096));
+  RF_TRY_VOID(check_range("num_hidden_layers", c.num_hidden_layers, 1, kMaxLayers));
   RF_TRY_VOID(check_range("max_position_embeddings", c.max_position_embeddings, 1, int64_t{1} << 40));
   RF_TRY_VOID(check_range("num_attention_heads", c.num_attention_heads, 1, 65536));
   RF_TRY_VOID(check_range("head_dim", c.head_dim, 2, 1024));

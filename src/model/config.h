@@ -36,6 +36,8 @@ struct RingGeometry {
   bool operator==(const RingGeometry&) const = default;
 };
 
+inline constexpr int64_t kMaxLayers = 4096;
+
 struct ModelConfig {
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
