@@ -1,0 +1,154 @@
+// `ringflash-train`: the training half, which `ringflash train ...` starts.
+#include <malloc.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/progress.h"
+#include "cli/common.h"
+#include "model/presets.h"
+#include "train/train_config.h"
+#include "train/trainer.h"
+
+namespace ringflash::cli {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  ringflash train --data docs/ --out run/ --preset nano --steps 2000
+  ringflash train --data docs/ --out run/ --resume
+  ringflash train --data more.txt --out tuned/ --from run/ --set learning_rate=3e-4)";
+
+/// What the command line holds that has to be looked at again before it is a request.
+struct Arguments {
+  TrainRequest request;
+  CommonOptions common;
+  std::string config, from, device;
+  int64_t steps = 0, sequence = 0;
+  std::vector<std::string> settings;
+};
+
+std::string list_presets() {
+  std::string text = "Presets:\n";
+  for (const Preset& preset : presets()) text += "  " + preset.name + ": " + preset.description + "\n";
+  return text;
+}
+
+/// Every field of the recipe with its default, for the foot of --help.
+std::string list_recipe() {
+  std::ostringstream text;
+  text << "Settings of the recipe for --set, with their defaults (any key of config.json works too):\n";
+  TrainConfig defaults;
+  visit_fields(defaults, [&](const char* key, const auto& value, const char* help) {
+    text << "  " << key << "=" << value << "  " << help << "\n";
+  });
+  return text.str();
+}
+
+void add_train_options(CLI::App& app, Arguments& args) {
+  app.add_option("--data", args.request.data, "Text files, .jsonl files, or folders of them")->required();
+  app.add_option("--out", args.request.out, "Folder for checkpoints, metrics.jsonl and prepared data")->required();
+  app.add_option("--preset", args.request.preset, "Shape of the model: tiny, nano, micro or small")
+      ->capture_default_str();
+  app.add_option("--config", args.config, "A config.json instead of a preset");
+  app.add_option("--from", args.from, "A checkpoint to start from, instead of random weights");
+  app.add_option("--steps", args.steps, "Optimiser steps in all")->check(CLI::PositiveNumber);
+  app.add_option("--seq", args.sequence, "Tokens in a row, with the ring geometry that suits it")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--device", args.device, "cpu or cuda");
+  app.add_option("--set", args.settings, "key=value, of the recipe or of config.json; may be repeated");
+  app.add_flag("--resume", args.request.resume, "Go on from the newest checkpoint in --out, if there is one");
+  add_common_options(app, args.common);
+  app.footer(std::string(kExamples) + "\n\n" + list_presets() + "\n" + list_recipe());
+}
+
+Status complete_request(Arguments& args) {
+  TrainRequest& request = args.request;
+  if (!args.config.empty()) request.config = args.config;
+  if (!args.from.empty()) request.from = args.from;
+  if (request.config && request.from) return Error{"--config and --from exclude each other"};
+  if (args.steps > 0) request.settings.emplace_back("max_steps", std::to_string(args.steps));
+  if (args.sequence > 0) request.settings.emplace_back("sequence_length", std::to_string(args.sequence));
+  if (!args.device.empty()) request.settings.emplace_back("device", args.device);
+  for (const std::string& setting : args.settings) {
+    const size_t equals = setting.find('=');
+    if (equals == std::string::npos || equals == 0) return Error{"--set takes key=value, found '" + setting + "'"};
+    request.settings.emplace_back(setting.substr(0, equals), setting.substr(equals + 1));
+  }
+  request.threads = args.common.threads;
+  return {};
+}
+
+Status print_report(const TrainReport& report, const Arguments& args) {
+  if (args.common.json) {
+    return write_json({{"checkpoint", report.checkpoint.string()},
+                       {"steps", report.steps},
+                       {"tokens", report.tokens},
+                       {"parameters", report.parameters},
+                       {"seconds", report.seconds},
+                       {"first_bits_per_byte", report.first_bits_per_byte},
+                       {"bits_per_byte", report.last_bits_per_byte},
+                       {"accuracy", report.last_accuracy},
+                       {"interrupted", report.interrupted}});
+  }
+  std::fprintf(stderr, "held-out bits per byte %.4f before, %.4f after %s tokens in %s; next token right %.1f %%\n",
+               report.first_bits_per_byte, report.last_bits_per_byte,
+               format_count(static_cast<double>(report.tokens)).c_str(), format_duration(report.seconds).c_str(),
+               100 * report.last_accuracy);
+  return write_stdout(report.checkpoint.string() + "\n");
+}
+
+int train(Arguments& args) {
+  const Result<TrainReport> report = run_training(args.request);
+  if (!report) {
+    print_error(report.error().message);
+    return kFailure;
+  }
+  if (const Status printed = print_report(*report, args); !printed) {
+    print_error(printed.error().message);
+    return kFailure;
+  }
+  if (!report->interrupted) return kSuccess;
+  std::fprintf(stderr, "interrupted after step %lld; everything is saved. Go on with the same command and --resume\n",
+               static_cast<long long>(report->steps));
+  return kFailure;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Trains long-context language models.", "ringflash");
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(32);
+  Arguments args;
+  CLI::App* command = app.add_subcommand("train", "Train a model on text");
+  add_train_options(*command, args);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& result) {
+    if (result.get_exit_code() == 0) return app.exit(result);
+    print_error(result.what());
+    std::fprintf(stderr, "See `ringflash train --help`.\n");
+    return kWrongUsage;
+  }
+  if (const Status complete = complete_request(args); !complete) {
+    print_error(complete.error().message);
+    return kWrongUsage;
+  }
+  return train(args);
+}
+
+}  // namespace
+}  // namespace ringflash::cli
+
+int main(int argc, char** argv) {
+  // libtorch frees and takes the same big buffers every step: keep them instead of giving the pages back.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 2000 << 20);
+  try {
+    return ringflash::cli::run(argc, argv);
+  } catch (const std::exception& error) {
+    ringflash::cli::print_error(error.what());
+    return ringflash::cli::kFailure;
+  }
+}
