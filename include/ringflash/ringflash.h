@@ -1,5 +1,5 @@
-// Ringflash's C++ API: load a deployed model, generate text, or read logits. Needs C++20 and this header alone.
-// Link with the runtime's libraries (examples/CMakeLists.txt).
+// Ringflash's C++ API: load a deployed model, generate text, or read logits. Needs C++20 and this header
+// alone. Link with the runtime's libraries (examples/CMakeLists.txt).
 #pragma once
 
 #include <cstdint>
@@ -55,12 +55,13 @@ class Model {
   int32_t bos_id() const;
   int32_t eos_id() const;
 
-  /// Ids of any bytes, without BOS; decode() is its inverse. decode() throws Error on an id outside the vocabulary.
+  /// Ids of any bytes, without BOS; decode() is its inverse. decode() throws Error on an id outside the
+  /// vocabulary.
   std::vector<int32_t> encode(std::string_view text) const;
   std::string decode(std::span<const int32_t> ids) const;
 
-  /// Continues BOS + prompt. `on_text`, if set, gets each piece of the text as it comes and returns false to stop.
-  /// Throws Error.
+  /// Continues BOS + prompt. `on_text`, if set, gets each piece of the text as it comes and returns false to
+  /// stop. Throws Error.
   Generation generate(std::string_view prompt, const GenerateOptions& options = {},
                       const std::function<bool(std::string_view piece)>& on_text = {});
 
@@ -79,8 +80,8 @@ class Session {
   Session& operator=(Session&&) noexcept;
   ~Session();
 
-  /// Appends ids (start with bos_id()) and returns the logits [vocab_size] of the token that follows the last one.
-  /// Throws Error, and then has appended nothing: no ids, an id outside the vocabulary, a full context.
+  /// Appends ids (start with bos_id()) and returns the logits [vocab_size] of the token that follows the last
+  /// one. Throws Error, and then has appended nothing: no ids, an id outside the vocabulary, a full context.
   std::vector<float> append(std::span<const int32_t> ids);
 
   int64_t position() const;  ///< tokens so far

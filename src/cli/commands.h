@@ -12,8 +12,8 @@ std::unique_ptr<Command> make_generate_command();
 std::unique_ptr<Command> make_eval_command();
 std::unique_ptr<Command> make_info_command();
 
-/// Becomes the training half: `ringflash-train` beside this binary, else on PATH, with the arguments as they are
-/// (arguments[0] is the command's name). Returns only where there is none.
+/// Becomes the training half: `ringflash-train` beside this binary, else on PATH, with the arguments as they
+/// are (arguments[0] is the command's name). Returns only where there is none.
 Error become_training_half(char** arguments);
 
 }  // namespace ringflash::cli

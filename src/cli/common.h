@@ -1,4 +1,5 @@
-// What the commands share: their interface, the options every one takes, and how results and errors are printed.
+// What the commands share: their interface, the options every one takes, and how results and errors are
+// printed.
 #pragma once
 
 #include <cstdint>

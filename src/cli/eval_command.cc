@@ -14,8 +14,8 @@ namespace {
 /// A thing to measure; each prints its own report.
 struct Task {
   const char* name;
-  Status (*run)(const Model& model, Executor& executor, std::string_view data, const PerplexityOptions& options,
-                bool json);
+  Status (*run)(const Model& model, Executor& executor, std::string_view data,
+                const PerplexityOptions& options, bool json);
 };
 
 Status run_perplexity(const Model& model, Executor& executor, std::string_view text,
@@ -64,8 +64,7 @@ void EvalCommand::add_options(CLI::App& app) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--overlap", perplexity_.overlap,
-                 "Tokens a window repeats from the one before, to have something to look back on; by default half "
-                 "the context")
+                 "Tokens a window repeats, unscored, from the one before; by default half the context")
       ->check(CLI::NonNegativeNumber);
 }
 
@@ -93,6 +92,8 @@ Status EvalCommand::run(const CommonOptions& common) {
 
 }  // namespace
 
-std::unique_ptr<Command> make_eval_command() { return std::make_unique<EvalCommand>(); }
+std::unique_ptr<Command> make_eval_command() {
+  return std::make_unique<EvalCommand>();
+}
 
 }  // namespace ringflash::cli

@@ -19,7 +19,8 @@ class ExportCommand final : public Command {
 };
 
 void ExportCommand::add_options(CLI::App& app) {
-  app.add_option("DIR", checkpoint_directory_, "Checkpoint, or a training run's directory (its last checkpoint)")
+  app.add_option("DIR", checkpoint_directory_,
+                 "Checkpoint, or a training run's directory (its last checkpoint)")
       ->required();
   app.add_option("--out", out_file_, "GGUF file to write")->required();
   app.add_option("--format", format_, "How weights are stored: bf16 or q8")->capture_default_str();
@@ -50,13 +51,15 @@ Status ExportCommand::run(const CommonOptions& common) {
                        {"other_bytes", report.other_bytes}});
   }
   return write_stdout(out_file_ + ": " + format_bytes(report.file_bytes) + " (linear weights " +
-                      format_bytes(report.linear_bytes) + ", embedding " + format_bytes(report.embedding_bytes) +
-                      ", other " + format_bytes(report.other_bytes) + "), from " +
-                      checkpoint.directory.string() + "\n");
+                      format_bytes(report.linear_bytes) + ", embedding " +
+                      format_bytes(report.embedding_bytes) + ", other " + format_bytes(report.other_bytes) +
+                      "), from " + checkpoint.directory.string() + "\n");
 }
 
 }  // namespace
 
-std::unique_ptr<Command> make_export_command() { return std::make_unique<ExportCommand>(); }
+std::unique_ptr<Command> make_export_command() {
+  return std::make_unique<ExportCommand>();
+}
 
 }  // namespace ringflash::cli

@@ -40,7 +40,8 @@ void GenerateCommand::add_options(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--top-p", sampling.top_p, "Sample among the likeliest tokens that reach probability P")
       ->capture_default_str();
-  app.add_option("--repetition-penalty", sampling.repetition_penalty, "Above 1 makes the last tokens less likely")
+  app.add_option("--repetition-penalty", sampling.repetition_penalty,
+                 "Above 1 makes the last tokens less likely")
       ->capture_default_str();
   app.add_option("--seed", sampling.seed, "Same seed, same text")->capture_default_str();
   app.add_option("--context", context_, "Most tokens, prompt included; 0 is the model's limit")
@@ -97,6 +98,8 @@ Status GenerateCommand::run(const CommonOptions& common) {
 
 }  // namespace
 
-std::unique_ptr<Command> make_generate_command() { return std::make_unique<GenerateCommand>(); }
+std::unique_ptr<Command> make_generate_command() {
+  return std::make_unique<GenerateCommand>();
+}
 
 }  // namespace ringflash::cli

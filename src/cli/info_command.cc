@@ -24,10 +24,14 @@ struct FileBytes {
 
   uint64_t& of(TensorRole role) {
     switch (role) {
-      case TensorRole::kEmbedding: return embedding;
-      case TensorRole::kLinear: return linear;
-      case TensorRole::kRouter: return router;
-      case TensorRole::kNorm: return norm;
+      case TensorRole::kEmbedding:
+        return embedding;
+      case TensorRole::kLinear:
+        return linear;
+      case TensorRole::kRouter:
+        return router;
+      case TensorRole::kNorm:
+        return norm;
     }
     RF_UNREACHABLE();
   }
@@ -60,7 +64,9 @@ Info collect(const std::string& file, const Model& model) {
     info.bytes.metadata -= tensor->data.size();
     if (spec.role == TensorRole::kLinear) formats.insert(to_string(tensor->type));
   }
-  for (const std::string& format : formats) info.linear_format += (info.linear_format.empty() ? "" : "+") + format;
+  for (const std::string& format : formats) {
+    info.linear_format += (info.linear_format.empty() ? "" : "+") + format;
+  }
 
   ModelConfig all_full = info.config;
   all_full.attention.assign(all_full.attention.size(), AttentionKind::kFull);
@@ -118,7 +124,8 @@ std::string to_table(const Info& info) {
   const ModelConfig& config = info.config;
   row("file", info.file);
   row("layers", std::to_string(config.num_hidden_layers) + ": " + attention_summary(config));
-  row("hidden size", std::to_string(config.hidden_size) + ", MLP " + std::to_string(config.intermediate_size));
+  row("hidden size",
+      std::to_string(config.hidden_size) + ", MLP " + std::to_string(config.intermediate_size));
   row("heads", std::to_string(config.num_attention_heads) + " of " + std::to_string(config.head_dim) + ", " +
                    std::to_string(config.num_key_value_heads) + " for keys and values");
   row("context", std::to_string(config.max_position_embeddings) + " tokens");
@@ -154,6 +161,8 @@ class InfoCommand final : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> make_info_command() { return std::make_unique<InfoCommand>(); }
+std::unique_ptr<Command> make_info_command() {
+  return std::make_unique<InfoCommand>();
+}
 
 }  // namespace ringflash::cli

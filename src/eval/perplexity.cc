@@ -58,9 +58,13 @@ Result<double> score(Session& session, Executor& executor, std::span<const int32
 
 }  // namespace
 
-double PerplexityReport::perplexity() const { return std::exp(nats / static_cast<double>(tokens)); }
+double PerplexityReport::perplexity() const {
+  return std::exp(nats / static_cast<double>(tokens));
+}
 
-double PerplexityReport::bits_per_byte() const { return nats / std::numbers::ln2 / static_cast<double>(bytes); }
+double PerplexityReport::bits_per_byte() const {
+  return nats / std::numbers::ln2 / static_cast<double>(bytes);
+}
 
 Result<PerplexityReport> evaluate_perplexity(const Model& model, Executor& executor, std::string_view text,
                                              const PerplexityOptions& options,

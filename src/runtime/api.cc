@@ -33,10 +33,14 @@ ringflash::GenerateOptions to_internal(const GenerateOptions& options) {
 
 StopReason to_public(ringflash::StopReason reason) {
   switch (reason) {
-    case ringflash::StopReason::kEndOfText: return StopReason::kEndOfText;
-    case ringflash::StopReason::kMaxTokens: return StopReason::kMaxTokens;
-    case ringflash::StopReason::kContextFull: return StopReason::kContextFull;
-    case ringflash::StopReason::kCallback: return StopReason::kCallback;
+    case ringflash::StopReason::kEndOfText:
+      return StopReason::kEndOfText;
+    case ringflash::StopReason::kMaxTokens:
+      return StopReason::kMaxTokens;
+    case ringflash::StopReason::kContextFull:
+      return StopReason::kContextFull;
+    case ringflash::StopReason::kCallback:
+      return StopReason::kCallback;
   }
   RF_UNREACHABLE();
 }
@@ -62,17 +66,28 @@ Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 Model::~Model() = default;
 
-int64_t Model::vocab_size() const { return state_->model.config().vocab_size; }
-int64_t Model::context() const { return state_->model.config().max_position_embeddings; }
-int32_t Model::bos_id() const { return static_cast<int32_t>(state_->model.config().bos_token_id); }
-int32_t Model::eos_id() const { return static_cast<int32_t>(state_->model.config().eos_token_id); }
+int64_t Model::vocab_size() const {
+  return state_->model.config().vocab_size;
+}
+int64_t Model::context() const {
+  return state_->model.config().max_position_embeddings;
+}
+int32_t Model::bos_id() const {
+  return static_cast<int32_t>(state_->model.config().bos_token_id);
+}
+int32_t Model::eos_id() const {
+  return static_cast<int32_t>(state_->model.config().eos_token_id);
+}
 
-std::vector<int32_t> Model::encode(std::string_view text) const { return state_->model.tokenizer().encode(text); }
+std::vector<int32_t> Model::encode(std::string_view text) const {
+  return state_->model.tokenizer().encode(text);
+}
 
 std::string Model::decode(std::span<const int32_t> ids) const {
   for (const int32_t id : ids) {
     if (id < 0 || id >= vocab_size()) {
-      throw Error("id " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(vocab_size()));
+      throw Error("id " + std::to_string(id) + " is outside the vocabulary of " +
+                  std::to_string(vocab_size()));
     }
   }
   return state_->model.tokenizer().decode(ids);
@@ -107,14 +122,15 @@ std::vector<float> Session::append(std::span<const int32_t> ids) {
   if (ids.empty()) throw Error("there are no ids to append");
   std::vector<float> logits;
   const auto vocab_size = static_cast<size_t>(state_->session.model().config().vocab_size);
-  const Status status =
-      state_->session.append(ids, LogitsFor::kLast, [&](int64_t, int64_t, const float* row) {
-        logits.assign(row, row + vocab_size);
-      });
+  const Status status = state_->session.append(
+      ids, LogitsFor::kLast,
+      [&](int64_t, int64_t, const float* row) { logits.assign(row, row + vocab_size); });
   if (!status) throw Error(status.error().message);
   return logits;
 }
 
-int64_t Session::position() const { return state_->session.position(); }
+int64_t Session::position() const {
+  return state_->session.position();
+}
 
 }  // namespace ringflash::api

@@ -27,9 +27,8 @@ Status check_prompt(const Session& session, std::span<const int32_t> prompt) {
 /// Appends ids and keeps the last position's logits.
 Status append(Session& session, std::span<const int32_t> ids, std::vector<float>& logits) {
   const auto vocab_size = static_cast<size_t>(session.model().config().vocab_size);
-  return session.append(ids, LogitsFor::kLast, [&](int64_t, int64_t, const float* row) {
-    logits.assign(row, row + vocab_size);
-  });
+  return session.append(ids, LogitsFor::kLast,
+                        [&](int64_t, int64_t, const float* row) { logits.assign(row, row + vocab_size); });
 }
 
 /// The loop after the prompt; fills in the report.
@@ -65,19 +64,27 @@ Status decode(Session& session, const GenerateOptions& options, std::vector<int3
 
 std::string_view to_string(StopReason reason) {
   switch (reason) {
-    case StopReason::kEndOfText: return "end_of_text";
-    case StopReason::kMaxTokens: return "max_tokens";
-    case StopReason::kContextFull: return "context_full";
-    case StopReason::kCallback: return "callback";
+    case StopReason::kEndOfText:
+      return "end_of_text";
+    case StopReason::kMaxTokens:
+      return "max_tokens";
+    case StopReason::kContextFull:
+      return "context_full";
+    case StopReason::kCallback:
+      return "callback";
   }
   RF_UNREACHABLE();
 }
 
-double GenerateReport::prefill_tokens_per_s() const { return per_second(prompt_tokens, prefill_seconds); }
-double GenerateReport::decode_tokens_per_s() const { return per_second(decode_steps, decode_seconds); }
+double GenerateReport::prefill_tokens_per_s() const {
+  return per_second(prompt_tokens, prefill_seconds);
+}
+double GenerateReport::decode_tokens_per_s() const {
+  return per_second(decode_steps, decode_seconds);
+}
 
-Result<GenerateReport> generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
-                                FunctionRef<bool(int32_t id)> on_token) {
+Result<GenerateReport> generate(Session& session, std::span<const int32_t> prompt,
+                                const GenerateOptions& options, FunctionRef<bool(int32_t id)> on_token) {
   RF_TRY_VOID(validate(options.sampling));
   if (options.max_tokens < 0) {
     return Error{"the number of tokens must be 0 or more, not " + std::to_string(options.max_tokens)};
@@ -96,7 +103,8 @@ Result<GenerateReport> generate(Session& session, std::span<const int32_t> promp
   return report;
 }
 
-Result<GenerateReport> generate_text(Session& session, std::string_view prompt, const GenerateOptions& options,
+Result<GenerateReport> generate_text(Session& session, std::string_view prompt,
+                                     const GenerateOptions& options,
                                      FunctionRef<bool(std::string_view text)> on_text) {
   const Tokenizer& tokenizer = session.model().tokenizer();
   Utf8Stream stream;

@@ -25,7 +25,8 @@ std::string_view to_string(StopReason reason);
 
 struct GenerateReport {
   int64_t prompt_tokens = 0, generated_tokens = 0;
-  int64_t decode_steps = 0;  ///< forward passes after the prompt's; the first token comes from the prompt's own
+  int64_t decode_steps =
+      0;  ///< forward passes after the prompt's; the first token comes from the prompt's own
   double prefill_seconds = 0, decode_seconds = 0;
   StopReason stop = StopReason::kMaxTokens;
 
@@ -34,17 +35,18 @@ struct GenerateReport {
   double decode_tokens_per_s() const;
 };
 
-/// Appends `prompt` ids to the session, then samples until EOS, max_tokens, a full context, or until `on_token`
-/// returns false. `on_token` gets each new id (EOS not included, unless it is ignored). The last id handed out is
-/// not appended to the session: start the next prompt with it to go on. The repetition penalty looks at this
-/// prompt and its continuation.
-/// Errors: options out of range, an empty prompt, a prompt that does not fit the rest of the context.
-Result<GenerateReport> generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
-                                FunctionRef<bool(int32_t id)> on_token);
+/// Appends `prompt` ids to the session, then samples until EOS, max_tokens, a full context, or until
+/// `on_token` returns false. `on_token` gets each new id (EOS not included, unless it is ignored). The last
+/// id handed out is not appended to the session: start the next prompt with it to go on. The repetition
+/// penalty looks at this prompt and its continuation. Errors: options out of range, an empty prompt, a prompt
+/// that does not fit the rest of the context.
+Result<GenerateReport> generate(Session& session, std::span<const int32_t> prompt,
+                                const GenerateOptions& options, FunctionRef<bool(int32_t id)> on_token);
 
-/// generate() for text: BOS and the prompt's ids in; out come pieces of valid UTF-8 as soon as their characters
-/// are complete (never empty ones). `on_text` returns false to stop.
-Result<GenerateReport> generate_text(Session& session, std::string_view prompt, const GenerateOptions& options,
+/// generate() for text: BOS and the prompt's ids in; out come pieces of valid UTF-8 as soon as their
+/// characters are complete (never empty ones). `on_text` returns false to stop.
+Result<GenerateReport> generate_text(Session& session, std::string_view prompt,
+                                     const GenerateOptions& options,
                                      FunctionRef<bool(std::string_view text)> on_text);
 
 /// BOS plus the text's ids.

@@ -60,8 +60,8 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
   accumulate_weights(candidates);
   const size_t kept = options_.top_p < 1 ? keep_top_p(sorted) : candidates;
 
-  // uniform() is at most 1 - 2^-53, so the target rounds to less than the last sum and the search finds an id;
-  // the strict comparison skips ids of weight 0.
+  // uniform() is at most 1 - 2^-53, so the target rounds to less than the last sum and the search finds an
+  // id; the strict comparison skips ids of weight 0.
   const auto end = cumulative_.begin() + static_cast<ptrdiff_t>(kept);
   const auto drawn = std::upper_bound(cumulative_.begin(), end, rng_.uniform() * *(end - 1));
   RF_CHECK(drawn != end);
@@ -74,8 +74,8 @@ void Sampler::load_scores(std::span<const float> logits) {
                  [](float x) { return std::isnan(x) ? kLowest : std::min(x, kLargest); });
 }
 
-/// CTRL's rule: a seen token's score is divided by the penalty if positive, else multiplied by it, once however
-/// often it was seen.
+/// CTRL's rule: a seen token's score is divided by the penalty if positive, else multiplied by it, once
+/// however often it was seen.
 void Sampler::penalise(std::span<const int32_t> history) {
   const size_t window = std::min(history.size(), static_cast<size_t>(options_.repetition_window));
   seen_.assign(history.end() - static_cast<ptrdiff_t>(window), history.end());
@@ -94,8 +94,8 @@ void Sampler::penalise(std::span<const int32_t> history) {
 /// Extends the sorted head of order_ from `sorted` ids to `wanted`.
 size_t Sampler::sort_likeliest(size_t sorted, size_t wanted) {
   const auto begin = order_.begin();
-  std::partial_sort(begin + static_cast<ptrdiff_t>(sorted), begin + static_cast<ptrdiff_t>(wanted), order_.end(),
-                    [this](int32_t a, int32_t b) {
+  std::partial_sort(begin + static_cast<ptrdiff_t>(sorted), begin + static_cast<ptrdiff_t>(wanted),
+                    order_.end(), [this](int32_t a, int32_t b) {
                       const float score_a = scores_[static_cast<size_t>(a)];
                       const float score_b = scores_[static_cast<size_t>(b)];
                       return score_a != score_b ? score_a > score_b : a < b;

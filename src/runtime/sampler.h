@@ -14,7 +14,7 @@ namespace ringflash {
 struct SamplingOptions {
   double temperature = 0.8;  ///< 0 picks the likeliest token
   int64_t top_k = 40;        ///< keep the k likeliest; 0 keeps all
-  double top_p = 0.95;       ///< keep the likeliest tokens that together reach this probability (Holtzman 2020)
+  double top_p = 0.95;  ///< keep the likeliest tokens that together reach this probability (Holtzman 2020)
   double repetition_penalty = 1.0;  ///< > 1 makes tokens seen before less likely (Keskar et al., CTRL, 2019)
   int64_t repetition_window = 64;   ///< how many last tokens count as seen
   uint64_t seed = 0;

@@ -45,8 +45,10 @@ std::vector<float> logits_of(const std::vector<double>& probabilities) {
   return logits;
 }
 
-/// Each count within 4 standard deviations of draws * p (each misses by chance once in 16,000; the seed is fixed).
-void expect_distribution(const std::vector<int64_t>& counts, const std::vector<double>& probabilities, int draws) {
+/// Each count within 4 standard deviations of draws * p (each misses by chance once in 16,000; the seed is
+/// fixed).
+void expect_distribution(const std::vector<int64_t>& counts, const std::vector<double>& probabilities,
+                         int draws) {
   ASSERT_EQ(counts.size(), probabilities.size());
   for (size_t i = 0; i < counts.size(); ++i) {
     const double p = probabilities[i];
@@ -131,7 +133,8 @@ TEST(Sampler, TopPOfALargeVocabularyIsExact) {
     by_rank[rank] = static_cast<int32_t>(int64_t{rank} * 397 % kSize);
     logits[by_rank[rank]] = -0.01f * static_cast<float>(rank);
   }
-  // Geometric with ratio r = exp(-0.01): (1 - r^kept) / (1 - r^701) reaches 0.9 at 229.5, so 230 ranks are kept.
+  // Geometric with ratio r = exp(-0.01): (1 - r^kept) / (1 - r^701) reaches 0.9 at 229.5, so 230 ranks are
+  // kept.
   SamplingOptions options = plain();
   options.top_p = 0.9;
   Sampler sampler(options);
@@ -161,7 +164,8 @@ TEST(Sampler, RepetitionPenaltyDividesPositiveAndMultipliesNegativeLogits) {
   const std::vector<float> logits = {1.0f, 1.0f, -1.0f, -1.0f};
   const std::vector<int32_t> history = {2, 0, 0};  // seen twice counts once
   constexpr int kDraws = 40000;
-  expect_distribution(draw_counts(options, logits, kDraws, history), softmax({0.5f, 1.0f, -2.0f, -1.0f}, 1), kDraws);
+  expect_distribution(draw_counts(options, logits, kDraws, history), softmax({0.5f, 1.0f, -2.0f, -1.0f}, 1),
+                      kDraws);
 }
 
 TEST(Sampler, RepetitionPenaltyForgetsWhatIsBehindTheWindow) {
@@ -208,7 +212,8 @@ TEST(SamplingOptions, RangesAreCheckedAndNamed) {
   };
   EXPECT_EQ(message([](SamplingOptions&) {}), "");
   for (const double bad : {-0.1, std::nan(""), HUGE_VAL}) {
-    EXPECT_NE(message([&](SamplingOptions& o) { o.temperature = bad; }).find("temperature"), std::string::npos);
+    EXPECT_NE(message([&](SamplingOptions& o) { o.temperature = bad; }).find("temperature"),
+              std::string::npos);
   }
   for (const double bad : {0.0, -1.0, 1.001, std::nan("")}) {
     EXPECT_NE(message([&](SamplingOptions& o) { o.top_p = bad; }).find("top-p"), std::string::npos);
