@@ -1,6 +1,29 @@
+#include <cmath>
+
 #include "kernels/ref/ref.h"
+
 namespace ringflash::kernels::ref {
-void rms_norm(const float*, const float*, float*, int64_t, int64_t, float) { RF_UNREACHABLE(); }
-void swiglu(const float*, const float*, float*, int64_t) { RF_UNREACHABLE(); }
-void add(const float*, float*, int64_t) { RF_UNREACHABLE(); }
+
+void rms_norm(const float* x, const float* gain, float* y, int64_t rows, int64_t width, float eps) {
+  for (int64_t row = 0; row < rows; ++row, x += width, y += width) {
+    double squares = 0;
+    for (int64_t i = 0; i < width; ++i) squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    const double scale = 1.0 / std::sqrt(squares / static_cast<double>(width) + static_cast<double>(eps));
+    for (int64_t i = 0; i < width; ++i) {
+      y[i] = static_cast<float>(static_cast<double>(x[i]) * scale * static_cast<double>(gain[i]));
+    }
+  }
 }
+
+void swiglu(const float* gate, const float* up, float* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const auto g = static_cast<double>(gate[i]);
+    y[i] = static_cast<float>(g / (1.0 + std::exp(-g)) * static_cast<double>(up[i]));
+  }
+}
+
+void add(const float* x, float* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) y[i] += x[i];
+}
+
+}  // namespace ringflash::kernels::ref

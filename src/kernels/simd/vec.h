@@ -10,21 +10,25 @@
 
 #include <cstdint>
 
-#include "base/float16.h"
-
 namespace ringflash::kernels::RF_ISA {
 
 inline constexpr int kLanes = RF_LANES;
 
 typedef float Vec __attribute__((vector_size(RF_LANES * 4)));
 typedef int32_t VecI __attribute__((vector_size(RF_LANES * 4)));
-typedef uint16_t VecU16 __attribute__((vector_size(RF_LANES * 2)));
-typedef int8_t VecI8 __attribute__((vector_size(RF_LANES)));
 
 inline Vec load(const float* p) {
   Vec v;
   __builtin_memcpy(&v, p, sizeof v);
   return v;
+}
+
+/// The first `count` values at p, then zeros; nothing else is read.
+inline Vec load_partial(const float* p, int64_t count) {
+  if (count >= kLanes) return load(p);
+  float padded[kLanes] = {};
+  for (int64_t i = 0; i < count; ++i) padded[i] = p[i];
+  return load(padded);
 }
 
 inline void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
@@ -34,16 +38,13 @@ inline Vec broadcast(float x) { return Vec{} + x; }
 inline VecI bits(Vec v) { return reinterpret_cast<VecI>(v); }
 inline Vec from_bits(VecI v) { return reinterpret_cast<Vec>(v); }
 
-inline Vec load(const bf16* p) {
-  VecU16 raw;
-  __builtin_memcpy(&raw, p, sizeof raw);
-  return from_bits(__builtin_convertvector(raw, VecI) << 16);
-}
-
-inline Vec load(const int8_t* p) {
-  VecI8 raw;
-  __builtin_memcpy(&raw, p, sizeof raw);
-  return __builtin_convertvector(raw, Vec);
+/// Keeps v in a register where it is used several times; g++ would rather read it from memory each time.
+inline void keep_in_register(Vec& v) {
+#if defined(__x86_64__)
+  asm("" : "+v"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
 }
 
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
@@ -57,6 +58,41 @@ inline float sum(Vec v) {
     for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
   }
   return lanes[0];
+}
+
+/// CountLanes<n>::List is LaneList<0, ..., n - 1>: std::index_sequence without the library.
+template <int... kLane>
+struct LaneList {};
+template <int kCount, int... kLane>
+struct CountLanes : CountLanes<kCount - 1, kCount - 1, kLane...> {};
+template <int... kLane>
+struct CountLanes<0, kLane...> {
+  using List = LaneList<kLane...>;
+};
+
+/// Each group of 2 * kWidth lanes folded in half; a's groups, then b's.
+template <int kWidth, int... kLane>
+[[gnu::always_inline]] inline Vec fold(Vec a, Vec b, LaneList<kLane...>) {
+  return __builtin_shufflevector(a, b, (kLane / kWidth * 2 * kWidth + kLane % kWidth)...) +
+         __builtin_shufflevector(a, b, (kLane / kWidth * 2 * kWidth + kLane % kWidth + kWidth)...);
+}
+
+template <int kCount, int kWidth>
+[[gnu::always_inline]] inline void fold_all(Vec* v) {
+  if constexpr (kWidth > 0) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount; i += 2) {
+      v[i / 2] = fold<kWidth>(v[i], i + 1 < kCount ? v[i + 1] : Vec{}, CountLanes<kLanes>::List{});
+    }
+    fold_all<(kCount + 1) / 2, kWidth / 2>(v);
+  }
+}
+
+/// totals[i] = sum(v[i]), bit for bit, in a third of the operations. Overwrites v.
+template <int kCount>
+[[gnu::always_inline]] inline void sum_each(Vec* v, float* totals) {
+  fold_all<kCount, kLanes / 2>(v);
+  __builtin_memcpy(totals, v, kCount * sizeof(float));
 }
 
 /// 0, 1, 2, ...
