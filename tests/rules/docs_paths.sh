@@ -7,7 +7,7 @@ failures=0 checked=0
 
 check() {  # check DOCUMENT PATH
   ((++checked))
-  compgen -G "$2" >/dev/null || { printf '%s: names %s, which is not there\n' "$1" "$2"; failures=1; }
+  compgen -G "${2%/}" >/dev/null || { printf '%s: names %s, which is not there\n' "$1" "$2"; failures=1; }
 }
 
 for document in README.md docs/*.md; do
