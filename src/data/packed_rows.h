@@ -3,6 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "data/token_dataset.h"
@@ -21,11 +24,11 @@ class PackedRows {
  public:
   /// Documents are laid end to end in an order drawn from `seed` and the epoch; row r of the endless stream holds
   /// its tokens [r * length, (r+1) * length). `shuffle` off keeps the order of the dataset (held-out evaluation).
-  /// The dataset must outlive this and hold at least `length` tokens.
+  /// The dataset must outlive this and hold at least one token. Not to be used from two threads at once.
   PackedRows(const TokenDataset& dataset, int64_t length, uint64_t seed, bool shuffle = true);
 
-  /// Rows in one pass over the dataset (the last, partly filled row of an unshuffled pass included, padded with
-  /// ignored targets).
+  /// Rows in one pass over the dataset, rounded up. Shuffled, the last one goes on into the next epoch; unshuffled, it
+  /// is padded with the dataset's last token (EOS), targets ignored, and the row after it is row 0 again.
   int64_t rows_per_epoch() const;
 
   /// Rows first, first + step, first + 2 * step, ... (`count` of them).
@@ -34,6 +37,10 @@ class PackedRows {
  private:
   struct Order;  // one epoch's permutation and its prefix sums
   const Order& order(int64_t epoch) const;
+  /// Copies from the document at `position` of the endless stream, to its end or the spans', and returns how many.
+  int64_t fill(int64_t position, std::span<int32_t> inputs, std::span<int32_t> targets) const;
+  int32_t last_token() const;
+
   const TokenDataset& dataset_;
   int64_t length_;
   uint64_t seed_;
