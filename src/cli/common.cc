@@ -1,10 +1,11 @@
 #include "cli/common.h"
 
-#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
+
+#include "cli/options.h"
 
 namespace ringflash::cli {
 
@@ -13,7 +14,8 @@ constexpr int kMostThreads = 1024;
 void add_common_options(CLI::App& app, CommonOptions& common) {
   app.add_flag("--json", common.json, "Print one JSON object on stdout, everything else on stderr");
   app.add_option("--threads", common.threads, "Threads to use; 0 means all processors")
-      ->check(CLI::Range(0, kMostThreads))
+      ->type_name("N")
+      ->transform(whole_number(0, kMostThreads))
       ->capture_default_str();
 }
 

@@ -1,11 +1,12 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "eval/perplexity.h"
 
 namespace ringflash::cli {
@@ -57,15 +58,19 @@ class EvalCommand final : public Command {
 };
 
 void EvalCommand::add_options(CLI::App& app) {
-  app.add_option("MODEL", model_file_, "GGUF file")->required();
-  app.add_option("--task", task_, "What to measure: ppl (perplexity and bits per byte)")->required();
-  app.add_option("--data", data_file_, "File to measure it on; ppl: a text")->required();
+  app.add_option("MODEL", model_file_, "GGUF file")->type_name("FILE")->required();
+  app.add_option("--task", task_, "What to measure: ppl (perplexity and bits per byte)")
+      ->type_name("NAME")
+      ->required();
+  app.add_option("--data", data_file_, "File to measure it on; ppl: a text")->type_name("FILE")->required();
   app.add_option("--context", perplexity_.context, "Tokens per window; 0 is the model's limit")
-      ->check(CLI::NonNegativeNumber)
+      ->type_name("N")
+      ->transform(whole_number())
       ->capture_default_str();
   app.add_option("--overlap", perplexity_.overlap,
                  "Tokens a window repeats, unscored, from the one before; by default half the context")
-      ->check(CLI::NonNegativeNumber);
+      ->type_name("N")
+      ->transform(whole_number());
 }
 
 const Task* EvalCommand::find_task() const {

@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/progress.h"
 #include "cli/commands.h"
@@ -21,9 +22,12 @@ class ExportCommand final : public Command {
 void ExportCommand::add_options(CLI::App& app) {
   app.add_option("DIR", checkpoint_directory_,
                  "Checkpoint, or a training run's directory (its last checkpoint)")
+      ->type_name("DIR")
       ->required();
-  app.add_option("--out", out_file_, "GGUF file to write")->required();
-  app.add_option("--format", format_, "How weights are stored: bf16 or q8")->capture_default_str();
+  app.add_option("--out", out_file_, "GGUF file to write")->type_name("FILE")->required();
+  app.add_option("--format", format_, "How weights are stored: bf16 or q8")
+      ->type_name("NAME")
+      ->capture_default_str();
 }
 
 Status ExportCommand::check() const {

@@ -1,12 +1,13 @@
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "base/file.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "runtime/generate.h"
 
 namespace ringflash::cli {
@@ -15,39 +16,55 @@ namespace {
 class GenerateCommand final : public Command {
  public:
   void add_options(CLI::App& app) override;
-  Status check() const override { return validate(options_.sampling); }
+  Status check() const override;
   Status run(const CommonOptions& common) override;
 
  private:
-  std::string model_file_, prompt_, prompt_file_;
+  std::string model_file_;
+  std::optional<std::string> prompt_, prompt_file_;
   int64_t context_ = 0;
   GenerateOptions options_;
 };
 
 void GenerateCommand::add_options(CLI::App& app) {
   SamplingOptions& sampling = options_.sampling;
-  app.add_option("MODEL", model_file_, "GGUF file")->required();
-  CLI::Option_group* prompt = app.add_option_group("Prompt");
-  prompt->add_option("-p,--prompt", prompt_, "Text to continue");
-  prompt->add_option("--prompt-file", prompt_file_, "File with the text to continue");
-  prompt->require_option(1);
-  app.add_option("-n,--max-tokens", options_.max_tokens, "Most tokens to generate")
-      ->check(CLI::NonNegativeNumber)
+  app.add_option("MODEL", model_file_, "GGUF file")->type_name("FILE")->required();
+  app.add_option("-p,--prompt", prompt_, "Text to continue")->type_name("TEXT");
+  app.add_option("--prompt-file", prompt_file_, "File with the text to continue")
+      ->type_name("FILE")
+      ->excludes("--prompt");
+  app.add_option("--max-tokens,-n", options_.max_tokens, "Most tokens to generate")
+      ->type_name("N")
+      ->transform(whole_number())
       ->capture_default_str();
   app.add_option("--temperature", sampling.temperature, "0 picks the likeliest token, 1 samples as trained")
+      ->type_name("X")
       ->capture_default_str();
   app.add_option("--top-k", sampling.top_k, "Sample among the K likeliest tokens; 0 among all")
+      ->type_name("K")
+      ->transform(whole_number())
       ->capture_default_str();
   app.add_option("--top-p", sampling.top_p, "Sample among the likeliest tokens that reach probability P")
+      ->type_name("P")
       ->capture_default_str();
   app.add_option("--repetition-penalty", sampling.repetition_penalty,
                  "Above 1 makes the last tokens less likely")
+      ->type_name("X")
       ->capture_default_str();
-  app.add_option("--seed", sampling.seed, "Same seed, same text")->capture_default_str();
+  app.add_option("--seed", sampling.seed, "Same seed, same text")
+      ->type_name("N")
+      ->transform(whole_number())
+      ->capture_default_str();
   app.add_option("--context", context_, "Most tokens, prompt included; 0 is the model's limit")
-      ->check(CLI::NonNegativeNumber)
+      ->type_name("N")
+      ->transform(whole_number())
       ->capture_default_str();
   app.add_flag("--ignore-eos", options_.ignore_eos, "Go on after the end-of-text token");
+}
+
+Status GenerateCommand::check() const {
+  if (!prompt_ && !prompt_file_) return Error{"one of --prompt and --prompt-file is required"};
+  return validate(options_.sampling);
 }
 
 std::string pace(double tokens_per_s) {
@@ -73,9 +90,9 @@ nlohmann::ordered_json to_json(const std::string& text, const GenerateReport& re
 }
 
 Status GenerateCommand::run(const CommonOptions& common) {
-  std::string prompt = prompt_;
-  if (!prompt_file_.empty()) {
-    RF_TRY(prompt, read_file(prompt_file_));
+  std::string prompt = prompt_.value_or("");
+  if (prompt_file_) {
+    RF_TRY(prompt, read_file(*prompt_file_));
   }
   RF_TRY(const Model model, Model::load(model_file_));
   ThreadPool pool(common.threads);

@@ -147,7 +147,9 @@ std::string to_table(const Info& info) {
 
 class InfoCommand final : public Command {
  public:
-  void add_options(CLI::App& app) override { app.add_option("MODEL", model_file_, "GGUF file")->required(); }
+  void add_options(CLI::App& app) override {
+    app.add_option("MODEL", model_file_, "GGUF file")->type_name("FILE")->required();
+  }
 
   Status run(const CommonOptions& common) override {
     RF_TRY(const Model model, Model::load(model_file_));
