@@ -1,1 +1,211 @@
-// to be written
+#include "runtime/layers.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "format/quantize_q8_0.h"
+
+namespace ringflash {
+namespace {
+
+// A task must outweigh what it costs to hand it to a thread.
+constexpr int64_t kTaskMacs = 65536;
+constexpr int64_t kTaskElements = 8192;
+
+// Outputs of a task are whole cache lines, so that no two threads write the same one.
+constexpr int64_t kOutputGranule = 16;
+
+// Queries of one attention task: enough to reuse the keys it reads, few enough to spread a piece over the threads.
+constexpr int64_t kQueryTokens = 32;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// Calls body(first, count) for runs that cover [0, tokens), on all threads if the rows are work enough.
+template <typename Body>
+void for_token_runs(Executor& executor, int64_t tokens, int64_t width, const Body& body) {
+  const int64_t run = std::max<int64_t>(1, kTaskElements / width);
+  executor.for_each(ceil_div(tokens, run), [&](int64_t task) {
+    const int64_t first = task * run;
+    body(first, std::min(run, tokens - first));
+  });
+}
+
+void matmul_range(const kernels::Table& table, const WeightMatrix& w, const float* x, float* y, int64_t tokens,
+                  int64_t begin, int64_t end) {
+  switch (w.type) {
+    case GgufType::kF32:
+      return table.matmul_f32(x, static_cast<const float*>(w.data), y, tokens, w.columns, w.rows, begin, end);
+    case GgufType::kBF16:
+      return table.matmul_bf16(x, static_cast<const bf16*>(w.data), y, tokens, w.columns, w.rows, begin, end);
+    case GgufType::kQ8_0:
+      return table.matmul_q8_0(x, static_cast<const BlockQ8_0*>(w.data), y, tokens, w.columns, w.rows, begin, end);
+    case GgufType::kF16:
+    case GgufType::kI8: break;  // not accepted by Model::load
+  }
+  RF_UNREACHABLE();
+}
+
+void read_row(const WeightMatrix& w, int64_t row, std::span<float> out) {
+  const auto columns = static_cast<size_t>(w.columns);
+  switch (w.type) {
+    case GgufType::kF32: {
+      std::copy_n(static_cast<const float*>(w.data) + row * w.columns, columns, out.data());
+      return;
+    }
+    case GgufType::kBF16: {
+      const bf16* values = static_cast<const bf16*>(w.data) + row * w.columns;
+      std::transform(values, values + columns, out.data(), [](bf16 x) { return to_float(x); });
+      return;
+    }
+    case GgufType::kQ8_0: {
+      const int64_t blocks = w.columns / BlockQ8_0::kWeights;
+      const auto* first = static_cast<const BlockQ8_0*>(w.data) + row * blocks;
+      return dequantize_q8_0({first, static_cast<size_t>(blocks)}, out);
+    }
+    case GgufType::kF16:
+    case GgufType::kI8: break;  // not accepted by Model::load
+  }
+  RF_UNREACHABLE();
+}
+
+void add_to_hidden(Workspace& work, const float* x, int64_t tokens) {
+  const int64_t width = work.config.hidden_size;
+  for_token_runs(work.executor, tokens, width, [&](int64_t first, int64_t count) {
+    work.kernels.add(x + first * width, work.hidden.data() + first * width, count * width);
+  });
+}
+
+/// Rotates one KV head's keys and its group's queries, and puts the keys into the cache.
+void rotate_and_store(TokenRun piece, int64_t head, bool routed, HeadCache& cache, Workspace& work) {
+  const ModelConfig& c = work.config;
+  const int64_t group = c.heads_per_group();
+  const int64_t head_begin = head * c.head_dim;
+  for (int64_t t = 0; t < piece.tokens; ++t) {
+    const int64_t key = t * c.key_value_size() + head_begin;
+    kernels::rope_rotate(work.k.data() + key, work.k_rotated.data() + key, work.rope, piece.first + t);
+    for (int64_t h = 0; h < group; ++h) {
+      const int64_t query = t * c.query_size() + (head * group + h) * c.head_dim;
+      kernels::rope_rotate(work.q.data() + query, work.q_rotated.data() + query, work.rope, piece.first + t);
+    }
+  }
+  cache.append({.first = piece.first,
+                .count = piece.tokens,
+                .k = work.k.data() + head_begin,
+                .k_rotated = work.k_rotated.data() + head_begin,
+                .v = work.v.data() + head_begin,
+                .stride = c.key_value_size(),
+                .router = routed ? work.router.data() + head : nullptr,
+                .router_stride = c.num_key_value_heads});
+}
+
+/// attended[t] for tokens [begin, begin + count) of the piece and one KV head's group.
+void attend_block(TokenRun piece, int64_t head, int64_t begin, int64_t count, const HeadCache& cache, Workspace& work) {
+  const ModelConfig& c = work.config;
+  const int64_t at = begin * c.query_size() + head * c.heads_per_group() * c.head_dim;
+  std::vector<kernels::KeySpan> spans;
+  cache.visible(piece.first + begin, spans);
+  work.kernels.attend({.q = work.q_rotated.data() + at,
+                       .q_global = work.q.data() + at,
+                       .tokens = count,
+                       .heads = c.heads_per_group(),
+                       .head_dim = c.head_dim,
+                       .token_stride = c.query_size(),
+                       .head_stride = c.head_dim,
+                       .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)))},
+                      spans,
+                      {.out = work.attended.data() + at,
+                       .token_stride = c.query_size(),
+                       .head_stride = c.head_dim,
+                       .lse = nullptr,
+                       .lse_token_stride = 0});
+}
+
+void attend(TokenRun piece, bool routed, std::vector<HeadCache>& cache, Workspace& work) {
+  const int64_t heads = work.config.num_key_value_heads;
+  work.executor.for_each(heads, [&](int64_t head) {
+    rotate_and_store(piece, head, routed, cache[static_cast<size_t>(head)], work);
+  });
+  work.executor.for_each(heads * ceil_div(piece.tokens, kQueryTokens), [&](int64_t task) {
+    const int64_t head = task % heads;
+    const int64_t begin = task / heads * kQueryTokens;
+    attend_block(piece, head, begin, std::min(kQueryTokens, piece.tokens - begin), cache[static_cast<size_t>(head)],
+                 work);
+  });
+}
+
+}  // namespace
+
+Workspace::Workspace(const ModelConfig& model_config, Executor& threads, int64_t max_tokens)
+    : config(model_config), kernels(kernels::table()), executor(threads) {
+  const auto sized = [&](int64_t width) { return AlignedVector<float>(static_cast<size_t>(max_tokens * width)); };
+  hidden = sized(config.hidden_size);
+  normed = sized(config.hidden_size);
+  q = sized(config.query_size());
+  q_rotated = sized(config.query_size());
+  k = sized(config.key_value_size());
+  k_rotated = sized(config.key_value_size());
+  v = sized(config.key_value_size());
+  router = sized(config.num_key_value_heads);
+  attended = sized(config.query_size());
+  gate = sized(config.intermediate_size);
+  up = sized(config.intermediate_size);
+}
+
+void matmul(const Workspace& work, const WeightMatrix& w, const float* x, float* y, int64_t tokens) {
+  const int64_t tasks_worth = tokens * w.rows * w.columns / kTaskMacs;
+  const int64_t tasks = std::clamp<int64_t>(tasks_worth, 1, 4 * work.executor.concurrency());
+  const int64_t rows = ceil_div(ceil_div(w.rows, tasks), kOutputGranule) * kOutputGranule;
+  work.executor.for_each(ceil_div(w.rows, rows), [&](int64_t task) {
+    const int64_t begin = task * rows;
+    matmul_range(work.kernels, w, x, y, tokens, begin, std::min(begin + rows, w.rows));
+  });
+}
+
+void rms_norm(const Workspace& work, const float* x, const float* gain, float* y, int64_t tokens) {
+  const int64_t width = work.config.hidden_size;
+  const auto eps = static_cast<float>(work.config.rms_norm_eps);
+  for_token_runs(work.executor, tokens, width, [&](int64_t first, int64_t count) {
+    work.kernels.rms_norm(x + first * width, gain, y + first * width, count, width, eps);
+  });
+}
+
+void embed(const Model& model, std::span<const int32_t> ids, Workspace& work) {
+  const auto width = static_cast<size_t>(work.config.hidden_size);
+  const auto multiplier = static_cast<float>(work.config.embedding_multiplier);
+  for (size_t t = 0; t < ids.size(); ++t) {
+    const std::span<float> row = std::span(work.hidden).subspan(t * width, width);
+    read_row(model.embedding(), ids[t], row);
+    for (float& x : row) x *= multiplier;
+  }
+}
+
+void run_layer(const LayerWeights& weights, TokenRun piece, std::vector<HeadCache>& cache, Workspace& work) {
+  const int64_t tokens = piece.tokens;
+  const auto times = [&](const WeightMatrix& w, const AlignedVector<float>& x, AlignedVector<float>& y) {
+    matmul(work, w, x.data(), y.data(), tokens);
+  };
+  const bool routed = weights.router.data != nullptr;
+
+  rms_norm(work, work.hidden.data(), weights.input_layernorm, work.normed.data(), tokens);
+  times(weights.q_proj, work.normed, work.q);
+  times(weights.k_proj, work.normed, work.k);
+  times(weights.v_proj, work.normed, work.v);
+  if (routed) times(weights.router, work.normed, work.router);
+  attend(piece, routed, cache, work);
+  times(weights.o_proj, work.attended, work.normed);
+  add_to_hidden(work, work.normed.data(), tokens);
+
+  rms_norm(work, work.hidden.data(), weights.post_attention_layernorm, work.normed.data(), tokens);
+  times(weights.gate_proj, work.normed, work.gate);
+  times(weights.up_proj, work.normed, work.up);
+  const int64_t width = work.config.intermediate_size;
+  for_token_runs(work.executor, tokens, width, [&](int64_t first, int64_t count) {
+    float* gate = work.gate.data() + first * width;
+    work.kernels.swiglu(gate, work.up.data() + first * width, gate, count * width);
+  });
+  times(weights.down_proj, work.gate, work.normed);
+  add_to_hidden(work, work.normed.data(), tokens);
+}
+
+}  // namespace ringflash

@@ -1,1 +1,103 @@
-// to be written
+#include "runtime/model.h"
+
+#include <utility>
+
+#include "base/in_quotes.h"
+#include "format/config_gguf.h"
+#include "model/tensors.h"
+
+namespace ringflash {
+namespace {
+
+/// The types a tensor of this role may be stored in.
+std::vector<GgufType> accepted_types(TensorRole role) {
+  switch (role) {
+    case TensorRole::kEmbedding:
+    case TensorRole::kLinear: return {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0};
+    case TensorRole::kRouter:
+    case TensorRole::kNorm: return {GgufType::kF32};
+  }
+  RF_UNREACHABLE();
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (const int64_t size : shape) text += (text.empty() ? "[" : ", ") + std::to_string(size);
+  return text + "]";
+}
+
+Status check_tensor(const GgufFile& file, const TensorSpec& spec) {
+  const std::string place = "tensor " + in_quotes(spec.name);
+  const GgufTensor* tensor = file.find(spec.name);
+  if (tensor == nullptr) return Error{place + " is missing"};
+  if (tensor->shape != spec.shape) {
+    return Error{place + ": expected shape " + shape_text(spec.shape) + ", found " + shape_text(tensor->shape)};
+  }
+  std::string names;
+  for (const GgufType type : accepted_types(spec.role)) {
+    if (tensor->type == type) return {};
+    names += (names.empty() ? "" : " or ") + to_string(type);
+  }
+  return Error{place + ": expected type " + names + ", found " + to_string(tensor->type)};
+}
+
+WeightMatrix matrix(const GgufFile& file, const std::string& name) {
+  const GgufTensor* tensor = file.find(name);
+  RF_CHECK(tensor != nullptr && tensor->shape.size() == 2);
+  return {tensor->type, tensor->data.data(), tensor->shape[0], tensor->shape[1]};
+}
+
+const float* gains(const GgufFile& file, const std::string& name) {
+  const GgufTensor* tensor = file.find(name);
+  RF_CHECK(tensor != nullptr && tensor->type == GgufType::kF32);
+  return reinterpret_cast<const float*>(tensor->data.data());
+}
+
+LayerWeights bind_layer(const GgufFile& file, const ModelConfig& config, int64_t layer) {
+  const auto weight = [&](const char* name) { return matrix(file, layer_tensor(layer, name)); };
+  LayerWeights w;
+  w.attention = config.attention[static_cast<size_t>(layer)];
+  w.input_layernorm = gains(file, layer_tensor(layer, "input_layernorm.weight"));
+  w.q_proj = weight("self_attn.q_proj.weight");
+  w.k_proj = weight("self_attn.k_proj.weight");
+  w.v_proj = weight("self_attn.v_proj.weight");
+  w.o_proj = weight("self_attn.o_proj.weight");
+  if (config.has_router(layer)) w.router = weight("self_attn.router.weight");
+  w.post_attention_layernorm = gains(file, layer_tensor(layer, "post_attention_layernorm.weight"));
+  w.gate_proj = weight("mlp.gate_proj.weight");
+  w.up_proj = weight("mlp.up_proj.weight");
+  w.down_proj = weight("mlp.down_proj.weight");
+  return w;
+}
+
+}  // namespace
+
+Result<Model> Model::load(const std::filesystem::path& path) {
+  RF_TRY(GgufFile file, GgufFile::open(path));
+  RF_TRY(ModelConfig config, read_config(file));
+  RF_TRY(Vocabulary vocabulary, read_vocabulary(file));
+  const auto pieces = static_cast<int64_t>(vocabulary.pieces.size());
+  if (pieces != config.vocab_size) {
+    return Error{"expected a tokenizer of vocab_size = " + std::to_string(config.vocab_size) + " pieces, found " +
+                 std::to_string(pieces)}
+        .in(path.string());
+  }
+  auto tokenizer = Tokenizer::create(std::move(vocabulary));
+  if (!tokenizer) return tokenizer.error().in(path.string());
+  Model model(std::move(file), std::move(config), std::move(tokenizer).value());
+  if (const Status bound = model.bind_weights(); !bound) return bound.error().in(path.string());
+  return model;
+}
+
+Status Model::bind_weights() {
+  for (const TensorSpec& spec : tensor_inventory(config_)) RF_TRY_VOID(check_tensor(file_, spec));
+  embedding_ = matrix(file_, kEmbeddingTensor);
+  head_ = config_.tie_word_embeddings ? embedding_ : matrix(file_, kHeadTensor);
+  final_norm_ = gains(file_, kFinalNormTensor);
+  for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
+    layers_.push_back(bind_layer(file_, config_, layer));
+  }
+  return {};
+}
+
+}  // namespace ringflash

@@ -1,0 +1,49 @@
+// The decoder block of DESIGN section 4 for one piece of a sequence: which weights meet which activations. The
+// arithmetic is in kernels/, split here over the threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/aligned.h"
+#include "base/executor.h"
+#include "kernels/kernels.h"
+#include "kernels/rope.h"
+#include "runtime/kv_cache.h"
+#include "runtime/model.h"
+
+namespace ringflash {
+
+/// Consecutive positions that go through the layers together; within one chunk if the model has ring layers.
+struct TokenRun {
+  int64_t first, tokens;
+};
+
+/// What computes, and what it computes on, for pieces of up to `max_tokens`. All buffers are [tokens, width].
+struct Workspace {
+  Workspace(const ModelConfig& config, Executor& threads, int64_t max_tokens);
+
+  const ModelConfig& config;
+  const kernels::Table& kernels;
+  Executor& executor;
+  AlignedVector<float> hidden;    ///< the residual stream
+  AlignedVector<float> normed;    ///< and later the block's output, before it is added
+  AlignedVector<float> q, q_rotated, k, k_rotated, v, router, attended;
+  AlignedVector<float> gate, up;
+  kernels::RopeTable rope;
+};
+
+/// y[t, o] = sum_i x[t, i] * w[o, i]; x is [tokens, w.columns], y is [tokens, w.rows].
+void matmul(const Workspace& work, const WeightMatrix& w, const float* x, float* y, int64_t tokens);
+
+/// y = RMSNorm(x) * gain over rows of hidden_size.
+void rms_norm(const Workspace& work, const float* x, const float* gain, float* y, int64_t tokens);
+
+/// hidden = embedding rows of `ids`, times embedding_multiplier.
+void embed(const Model& model, std::span<const int32_t> ids, Workspace& work);
+
+/// hidden goes through one layer; `cache` has one entry per KV head and takes in the piece's keys and values.
+void run_layer(const LayerWeights& weights, TokenRun piece, std::vector<HeadCache>& cache, Workspace& work);
+
+}  // namespace ringflash
