@@ -1,7 +1,5 @@
+// attend and attend_backward of one ISA.
 #pragma once
-#include "kernels/simd/vec.h"
-#include "kernels/ref/ref.h"
-namespace ringflash::kernels::RF_ISA {
-using ref::attend;
-using ref::attend_backward;
-}
+
+#include "kernels/simd/attention_backward-inl.h"
+#include "kernels/simd/attention_forward-inl.h"

@@ -33,7 +33,7 @@ inline Vec load_partial(const float* p, int64_t count) {
 
 inline void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 
-inline Vec broadcast(float x) { return Vec{} + x; }
+inline Vec broadcast(float x) { return x - Vec{}; }  // not 0 + x, which is an addition: it turns -0 into 0
 
 inline VecI bits(Vec v) { return reinterpret_cast<VecI>(v); }
 inline Vec from_bits(VecI v) { return reinterpret_cast<Vec>(v); }

@@ -1,0 +1,379 @@
+// attend and attend_backward of every table against softmax written out in double over lists of visible keys.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "kernels/attention_cases.h"
+#include "kernels/guarded_buffer.h"
+#include "kernels/kernels.h"
+
+namespace ringflash::testing {
+namespace {
+
+using kernels::KeySpan;
+using kernels::KeySpanGrad;
+using kernels::Table;
+
+/// Rows `stride` apart with NaN between them, behind canaries: what may be read is finite, the rest shows.
+struct Rows {
+  Rows(int64_t count, int64_t row_width, int64_t row_stride, Rng& rng)
+      : width(row_width),
+        stride(row_stride),
+        buffer(static_cast<size_t>(count > 0 ? (count - 1) * stride + width : 0)) {
+    for (int64_t row = 0; row < count; ++row) {
+      for (int64_t i = 0; i < width; ++i) at(row, i) = static_cast<float>(rng.normal());
+    }
+  }
+
+  float& at(int64_t row, int64_t i) { return buffer.data()[row * stride + i]; }
+  double at(int64_t row, int64_t i) const { return static_cast<double>(buffer.data()[row * stride + i]); }
+  /// The rows without what lies between them.
+  std::vector<float> values() const {
+    std::vector<float> result;
+    for (size_t row = 0; row < buffer.size(); row += static_cast<size_t>(stride)) {
+      result.insert(result.end(), buffer.data() + row, buffer.data() + row + width);
+    }
+    return result;
+  }
+
+  int64_t width, stride;
+  GuardedBuffer buffer;
+};
+
+struct SpanSpec {
+  int64_t count;
+  int64_t visible;
+  bool bias, global;
+};
+
+struct Spec {
+  int64_t tokens, heads, head_dim;
+  std::vector<SpanSpec> spans;
+  double scale_factor = 1.0;  ///< times 1 / sqrt(head_dim)
+};
+
+/// All tensors of one call. Query rows are tokens times heads.
+struct Problem {
+  explicit Problem(const Spec& specification)
+      : spec(specification),
+        q(rows(), spec.head_dim, spec.head_dim + 3, rng),
+        q_global(rows(), spec.head_dim, spec.head_dim + 3, rng),
+        dout(rows(), spec.head_dim, spec.head_dim + 1, rng),
+        scale(static_cast<float>(spec.scale_factor / std::sqrt(static_cast<double>(spec.head_dim)))) {
+    for (const SpanSpec& span : spec.spans) {
+      k.emplace_back(span.count, spec.head_dim, spec.head_dim + 5, rng);
+      v.emplace_back(span.count, spec.head_dim, spec.head_dim + 2, rng);
+      bias.emplace_back(span.count, 1, 1, rng);
+    }
+  }
+
+  int64_t rows() const { return spec.tokens * spec.heads; }
+  kernels::QueryBlock queries() const {
+    return {.q = q.buffer.data(),
+            .q_global = q_global.buffer.data(),
+            .tokens = spec.tokens,
+            .heads = spec.heads,
+            .head_dim = spec.head_dim,
+            .token_stride = q.stride * spec.heads,
+            .head_stride = q.stride,
+            .scale = scale};
+  }
+  std::vector<KeySpan> spans() const {
+    std::vector<KeySpan> result;
+    for (size_t i = 0; i < spec.spans.size(); ++i) {
+      result.push_back({.k = k[i].buffer.data(),
+                        .v = v[i].buffer.data(),
+                        .bias = spec.spans[i].bias ? bias[i].buffer.data() : nullptr,
+                        .k_stride = k[i].stride,
+                        .v_stride = v[i].stride,
+                        .count = spec.spans[i].count,
+                        .visible = spec.spans[i].visible,
+                        .global = spec.spans[i].global});
+    }
+    return result;
+  }
+
+  Spec spec;
+  Rng rng{5};
+  Rows q, q_global, dout;
+  float scale;
+  std::vector<Rows> k, v, bias;
+};
+
+struct Expected {
+  std::vector<double> out, lse, dq, dq_global;
+  std::vector<std::vector<double>> dk, dv, dbias;
+  double key_mass = 0;
+};
+
+struct VisibleKey {
+  size_t span;
+  int64_t j;
+  double p;
+};
+
+/// The softmax of one query row over everything it sees; sets its lse.
+std::vector<VisibleKey> softmax(const Problem& problem, int64_t row, double& lse) {
+  std::vector<VisibleKey> keys;
+  double maximum = -std::numeric_limits<double>::infinity(), total = 0;
+  for (size_t s = 0; s < problem.spec.spans.size(); ++s) {
+    const SpanSpec& span = problem.spec.spans[s];
+    for (int64_t j = 0; j < span.count; ++j) {
+      if (j >= span.visible + row / problem.spec.heads) continue;
+      double logit = span.bias ? problem.bias[s].at(j, 0) : 0.0;
+      for (int64_t i = 0; i < problem.spec.head_dim; ++i) {
+        logit += static_cast<double>(problem.scale) * (span.global ? problem.q_global : problem.q).at(row, i) *
+                 problem.k[s].at(j, i);
+      }
+      keys.push_back({s, j, logit});
+      maximum = std::max(maximum, logit);
+    }
+  }
+  for (VisibleKey& key : keys) total += (key.p = std::exp(key.p - maximum));
+  for (VisibleKey& key : keys) key.p /= total;
+  lse = maximum + std::log(total);
+  return keys;
+}
+
+void add_row(const Problem& problem, int64_t row, Expected& expected) {
+  const int64_t d = problem.spec.head_dim;
+  const auto at = [](int64_t i) { return static_cast<size_t>(i); };
+  const auto scale = static_cast<double>(problem.scale);
+  const std::vector<VisibleKey> keys = softmax(problem, row, expected.lse[at(row)]);
+  double mean_dp = 0;
+  for (const VisibleKey& key : keys) {
+    for (int64_t i = 0; i < d; ++i) {
+      const double weighted = key.p * problem.v[key.span].at(key.j, i);
+      expected.out[at(row * d + i)] += weighted;
+      mean_dp += weighted * problem.dout.at(row, i);
+    }
+  }
+  for (const VisibleKey& key : keys) {
+    const bool global = problem.spec.spans[key.span].global;
+    double dp = 0;
+    for (int64_t i = 0; i < d; ++i) dp += problem.dout.at(row, i) * problem.v[key.span].at(key.j, i);
+    const double dlogit = key.p * (dp - mean_dp);
+    for (int64_t i = 0; i < d; ++i) {
+      const double q = (global ? problem.q_global : problem.q).at(row, i);
+      (global ? expected.dq_global : expected.dq)[at(row * d + i)] += scale * dlogit * problem.k[key.span].at(key.j, i);
+      expected.dk[key.span][at(key.j * d + i)] += scale * dlogit * q;
+      expected.dv[key.span][at(key.j * d + i)] += key.p * problem.dout.at(row, i);
+    }
+    if (problem.spec.spans[key.span].bias) expected.dbias[key.span][at(key.j)] += dlogit;
+  }
+}
+
+Expected solve(const Problem& problem) {
+  const auto size = static_cast<size_t>(problem.rows() * problem.spec.head_dim);
+  Expected expected;
+  expected.out = expected.dq = expected.dq_global = std::vector<double>(size);
+  expected.lse.resize(static_cast<size_t>(problem.rows()));
+  std::vector<std::vector<double>> mass;
+  for (const SpanSpec& span : problem.spec.spans) {
+    expected.dk.emplace_back(static_cast<size_t>(span.count * problem.spec.head_dim));
+    expected.dv.emplace_back(expected.dk.back());
+    expected.dbias.emplace_back(static_cast<size_t>(span.count));
+    mass.emplace_back(expected.dbias.back());
+  }
+  for (int64_t row = 0; row < problem.rows(); ++row) {
+    add_row(problem, row, expected);
+    double lse = 0;
+    for (const VisibleKey& key : softmax(problem, row, lse)) {
+      double& sum = mass[key.span][static_cast<size_t>(key.j)];
+      expected.key_mass = std::max(expected.key_mass, sum += key.p);
+    }
+  }
+  return expected;
+}
+
+AttentionTolerances tolerances(const Problem& problem, const Expected& expected) {
+  const int64_t d = problem.spec.head_dim;
+  AttentionMagnitudes m{};
+  m.head_dim = d;
+  m.key_mass = expected.key_mass;
+  for (const Rows* q : {&problem.q, &problem.q_global}) {
+    m.q_norm = std::max(m.q_norm, problem.spec.scale_factor * largest_norm(q->values(), d));
+    m.q_max = std::max(m.q_max, problem.spec.scale_factor * largest(q->values()));
+  }
+  m.dout_norm = largest_norm(problem.dout.values(), d);
+  m.dout_max = largest(problem.dout.values());
+  int64_t keys = 0;
+  for (size_t i = 0; i < problem.k.size(); ++i) {
+    m.k_norm = std::max(m.k_norm, largest_norm(problem.k[i].values(), d));
+    m.k_max = std::max(m.k_max, problem.spec.scale_factor * largest(problem.k[i].values()));
+    m.v_norm = std::max(m.v_norm, largest_norm(problem.v[i].values(), d));
+    m.v_max = std::max(m.v_max, largest(problem.v[i].values()));
+    keys += problem.spec.spans[i].count;
+  }
+  m.keys = std::max({problem.rows(), keys, int64_t{1}});
+  return attention_tolerances(m);
+}
+
+/// Expected plus what the buffer held before: gradients are added to.
+void expect_added(const Rows& actual, const Rows& before, std::vector<double> expected, Tolerance tolerance,
+                  const char* name) {
+  SCOPED_TRACE(name);
+  EXPECT_TRUE(actual.buffer.intact());
+  if (expected.empty()) return;
+  const std::vector<float> start = before.values();
+  for (size_t i = 0; i < expected.size(); ++i) expected[i] += static_cast<double>(start[i]);
+  tolerance.relative += 0x1p-22;  // the additions' own roundings, one for each tile and block of keys
+  tolerance.absolute += 0x1p-22 * largest(start);
+  expect_close(actual.values(), expected, tolerance);
+}
+
+void check(const Problem& problem, const Table& table) {
+  SCOPED_TRACE(std::string(table.isa) + ": " + std::to_string(problem.spec.tokens) + " tokens, " +
+               std::to_string(problem.spec.heads) + " heads of " + std::to_string(problem.spec.head_dim));
+  const int64_t d = problem.spec.head_dim, heads = problem.spec.heads;
+  const Expected expected = solve(problem);
+  const AttentionTolerances tolerance = tolerances(problem, expected);
+  const std::vector<KeySpan> spans = problem.spans();
+
+  Rng rng(11);
+  Rows out(problem.rows(), d, problem.dout.stride, rng);
+  out.buffer.fill(kPoison);
+  GuardedBuffer lse(static_cast<size_t>(problem.rows()));
+  table.attend(problem.queries(), spans,
+               {.out = out.buffer.data(),
+                .token_stride = out.stride * heads,
+                .head_stride = out.stride,
+                .lse = lse.data(),
+                .lse_token_stride = heads});
+  EXPECT_TRUE(out.buffer.intact());
+  EXPECT_TRUE(lse.intact());
+  expect_close(out.values(), expected.out, tolerance.out);
+  expect_close({lse.values().begin(), lse.values().end()}, expected.lse, tolerance.lse);
+
+  const Rows dq_before(problem.rows(), d, d + 4, rng), dq_global_before(problem.rows(), d, d + 4, rng);
+  Rows dq = dq_before, dq_global = dq_global_before;
+  std::vector<Rows> dk, dv, dbias;
+  for (const SpanSpec& span : problem.spec.spans) {
+    dk.emplace_back(span.count, d, d + 1, rng);
+    dv.emplace_back(span.count, d, d + 7, rng);
+    dbias.emplace_back(span.count, 1, 1, rng);
+  }
+  const std::vector<Rows> dk_before = dk, dv_before = dv, dbias_before = dbias;
+  std::vector<KeySpanGrad> grads;
+  for (size_t i = 0; i < spans.size(); ++i) {
+    grads.push_back({.dk = dk[i].buffer.data(),
+                     .dv = dv[i].buffer.data(),
+                     .dbias = spans[i].bias ? dbias[i].buffer.data() : nullptr,
+                     .dk_stride = dk[i].stride,
+                     .dv_stride = dv[i].stride});
+  }
+  table.attend_backward(problem.queries(), spans,
+                        {.dout = problem.dout.buffer.data(),
+                         .out = out.buffer.data(),
+                         .token_stride = out.stride * heads,
+                         .head_stride = out.stride,
+                         .lse = lse.data(),
+                         .lse_token_stride = heads},
+                        {.dq = dq.buffer.data(),
+                         .dq_global = dq_global.buffer.data(),
+                         .token_stride = dq.stride * heads,
+                         .head_stride = dq.stride},
+                        grads);
+  expect_added(dq, dq_before, expected.dq, tolerance.dq, "dq");
+  expect_added(dq_global, dq_global_before, expected.dq_global, tolerance.dq, "dq_global");
+  for (size_t i = 0; i < spans.size(); ++i) {
+    expect_added(dk[i], dk_before[i], expected.dk[i], tolerance.dk, "dk");
+    expect_added(dv[i], dv_before[i], expected.dv[i], tolerance.dv, "dv");
+    expect_added(dbias[i], dbias_before[i], expected.dbias[i], tolerance.dbias, "dbias");
+  }
+}
+
+void check_all(const Spec& spec) {
+  const Problem problem(spec);
+  for (const Table* table : kernels::available_tables()) check(problem, *table);
+}
+
+TEST(Attend, HeadDimensionsTimesGroups) {
+  for (const int64_t head_dim : {2, 6, 16, 32, 64, 80, 128}) {
+    for (const int64_t heads : {1, 2, 4}) {
+      check_all({.tokens = 33,
+                 .heads = heads,
+                 .head_dim = head_dim,
+                 .spans = {{.count = 133, .visible = 101, .bias = false, .global = false},
+                           {.count = 29, .visible = kernels::kAllVisible, .bias = true, .global = true}}});
+    }
+  }
+}
+
+TEST(Attend, EveryCountAroundTilesAndBlocks) {
+  for (const int64_t count : {1, 2, 3, 4, 5, 7, 8, 9, 63, 64, 65, 95, 96, 97, 129, 193}) {
+    for (const int64_t tokens : {1, 5, 64}) {
+      check_all({.tokens = tokens,
+                 .heads = 2,
+                 .head_dim = 20,
+                 .spans = {{.count = count, .visible = count - tokens + 1, .bias = true, .global = false}}});
+    }
+  }
+}
+
+TEST(Attend, SpansOfEveryKindInOneSoftmax) {
+  check_all({.tokens = 40,
+             .heads = 3,
+             .head_dim = 32,
+             .spans = {{.count = 17, .visible = kernels::kAllVisible, .bias = true, .global = true},
+                       {.count = 0, .visible = kernels::kAllVisible, .bias = false, .global = false},
+                       {.count = 70, .visible = 31, .bias = false, .global = false},
+                       {.count = 3, .visible = kernels::kAllVisible, .bias = false, .global = true},
+                       {.count = 50, .visible = 5, .bias = true, .global = false}}});
+}
+
+// The first rows see nothing: zeros, lse of -infinity, and no gradient, with no NaN anywhere.
+TEST(Attend, RowsThatSeeNothing) {
+  check_all({.tokens = 20,
+             .heads = 2,
+             .head_dim = 32,
+             .spans = {{.count = 30, .visible = -9, .bias = false, .global = false},
+                       {.count = 8, .visible = -12, .bias = true, .global = true}}});
+  check_all({.tokens = 5, .heads = 1, .head_dim = 8, .spans = {}});
+  check_all({.tokens = 5, .heads = 1, .head_dim = 8, .spans = {{10, -100, false, false}}});
+}
+
+// Logits in the hundreds: exp of them would overflow without the running maximum.
+TEST(Attend, LargeLogits) {
+  check_all({.tokens = 24,
+             .heads = 2,
+             .head_dim = 64,
+             .spans = {{.count = 150, .visible = 127, .bias = true, .global = false}},
+             .scale_factor = 30.0});
+}
+
+TEST(Attend, LseIsOptionalAndDqMayBeShared) {
+  const Problem problem({.tokens = 9,
+                         .heads = 2,
+                         .head_dim = 12,
+                         .spans = {{.count = 20, .visible = 12, .bias = false, .global = false},
+                                   {.count = 6, .visible = kernels::kAllVisible, .bias = true, .global = true}}});
+  const Expected expected = solve(problem);
+  const AttentionTolerances tolerance = tolerances(problem, expected);
+  const std::vector<float> lse(expected.lse.begin(), expected.lse.end());
+  for (const Table* table : kernels::available_tables()) {
+    SCOPED_TRACE(table->isa);
+    std::vector<float> out(expected.out.size(), kPoison);
+    const int64_t d = problem.spec.head_dim, heads = problem.spec.heads;
+    table->attend(problem.queries(), problem.spans(),
+                  {.out = out.data(), .token_stride = heads * d, .head_stride = d, .lse = nullptr,
+                   .lse_token_stride = 0});
+    expect_close(out, expected.out, tolerance.out);
+
+    std::vector<float> dq(out.size()), dout = problem.dout.values(), dk(20 * d), dv(20 * d), dbias(6);
+    std::vector<float> global_dk(6 * d), global_dv(6 * d);
+    const std::vector<KeySpanGrad> grads = {{dk.data(), dv.data(), nullptr, d, d},
+                                            {global_dk.data(), global_dv.data(), dbias.data(), d, d}};
+    table->attend_backward(problem.queries(), problem.spans(),
+                           {dout.data(), out.data(), heads * d, d, lse.data(), heads},
+                           {dq.data(), dq.data(), heads * d, d}, grads);
+    std::vector<double> sum = expected.dq;
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += expected.dq_global[i];
+    expect_close(dq, sum, {.absolute = 2 * tolerance.dq.absolute});
+  }
+}
+
+}  // namespace
+}  // namespace ringflash::testing
