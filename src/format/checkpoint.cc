@@ -4,7 +4,7 @@
 #include <set>
 
 #include "format/config_json.h"
-#include "format/in_quotes.h"
+#include "base/in_quotes.h"
 #include "model/tensors.h"
 #include "text/sentencepiece_model.h"
 

@@ -3,7 +3,7 @@
 #include <limits>
 #include <string>
 
-#include "format/in_quotes.h"
+#include "base/in_quotes.h"
 
 namespace ringflash {
 namespace {
@@ -55,6 +55,14 @@ struct FieldWriter {
   void set(const std::string& key, GgufValue value) { writer.set(kPrefix + key, std::move(value)); }
 };
 
+template <typename T>
+Result<std::vector<T>> typed_array(const GgufFile& file, const std::string& key, const char* elements) {
+  RF_TRY(GgufArray array, file.array(key));
+  if (auto* values = std::get_if<std::vector<T>>(&array)) return std::move(*values);
+  return Error{file.path().string() + ": '" + key + "' must be an array of " + elements +
+               ", found another element type"};
+}
+
 /// Reads field after field until the first error.
 struct FieldReader {
   const GgufFile& file;
@@ -70,20 +78,23 @@ struct FieldReader {
   Status read(const std::string& key, bool& field) { return assign(file.boolean(key), field); }
   Status read(const std::string& key, GlobalSelect& field) {
     RF_TRY(const std::string name, file.text(key));
-    return assign(parse_global_select(name), field);
+    return assign(named(parse_global_select(name)), field);
   }
   Status read(const std::string& key, std::vector<AttentionKind>& kinds) {
-    RF_TRY(const GgufArray array, file.array(key));
-    const auto* names = std::get_if<std::vector<std::string>>(&array);
-    if (names == nullptr)
-      return Error{"'" + key + "' must be an array of strings, found another element type"};
-    for (const std::string& name : *names) {
-      RF_TRY(const AttentionKind kind, parse_attention_kind(name));
+    RF_TRY(const auto names, typed_array<std::string>(file, key, "strings"));
+    for (const std::string& name : names) {
+      RF_TRY(const AttentionKind kind, named(parse_attention_kind(name)));
       kinds.push_back(kind);
     }
     return {};
   }
 
+  /// With the file's name in an error that lacks it.
+  template <typename T>
+  Result<T> named(Result<T> result) const {
+    if (!result) return result.error().in(file.path().string());
+    return result;
+  }
   template <typename T>
   static Status assign(Result<T> value, T& field) {
     if (!value) return value.error();
@@ -91,14 +102,6 @@ struct FieldReader {
     return {};
   }
 };
-
-template <typename T>
-Result<std::vector<T>> typed_array(const GgufFile& file, const std::string& key, const char* elements) {
-  RF_TRY(GgufArray array, file.array(key));
-  if (auto* values = std::get_if<std::vector<T>>(&array)) return std::move(*values);
-  return Error{file.path().string() + ": '" + key + "' must be an array of " + elements +
-               ", found another element type"};
-}
 
 Result<int32_t> token_id(const GgufFile& file, const std::string& key) {
   RF_TRY(const int64_t id, file.integer(key));

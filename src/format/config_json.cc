@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "format/in_quotes.h"
+#include "base/in_quotes.h"
 #include "format/json_text.h"
 
 namespace ringflash {

@@ -4,7 +4,7 @@
 
 #include "format/byte_cursor.h"
 #include "format/gguf.h"
-#include "format/in_quotes.h"
+#include "base/in_quotes.h"
 
 namespace ringflash {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "format/block_q8_0.h"
 #include "format/gguf.h"
-#include "format/in_quotes.h"
+#include "base/in_quotes.h"
 
 namespace ringflash {
 namespace {

@@ -4,7 +4,7 @@
 #include <set>
 #include <vector>
 
-#include "format/in_quotes.h"
+#include "base/in_quotes.h"
 
 namespace ringflash {
 namespace {

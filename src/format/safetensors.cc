@@ -5,7 +5,7 @@
 
 #include "base/float16.h"
 #include "format/byte_cursor.h"
-#include "format/in_quotes.h"
+#include "base/in_quotes.h"
 #include "format/json_text.h"
 
 namespace ringflash {

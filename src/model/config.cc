@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "base/in_quotes.h"
+
 namespace ringflash {
 namespace {
 
@@ -95,13 +97,13 @@ std::string to_string(GlobalSelect select) {
 Result<AttentionKind> parse_attention_kind(const std::string& text) {
   if (text == "full") return AttentionKind::kFull;
   if (text == "ring") return AttentionKind::kRing;
-  return wrong("attention", "\"ring\" or \"full\"", "\"" + text + "\"");
+  return wrong("attention", "\"ring\" or \"full\"", in_quotes(text));
 }
 
 Result<GlobalSelect> parse_global_select(const std::string& text) {
   if (text == "all") return GlobalSelect::kAll;
   if (text == "top_pages") return GlobalSelect::kTopPages;
-  return wrong("global_select", "\"all\" or \"top_pages\"", "\"" + text + "\"");
+  return wrong("global_select", "\"all\" or \"top_pages\"", in_quotes(text));
 }
 
 int64_t RingGeometry::page_tokens() const {

@@ -1,0 +1,164 @@
+#include "format/export_gguf.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+#include "base/float16.h"
+#include "expect_close.h"
+#include "format/config_gguf.h"
+#include "format/quantize_q8_0.h"
+#include "format/tiny_checkpoint.h"
+#include "temporary_directory.h"
+
+namespace ringflash {
+namespace {
+
+using testing::tiny_config;
+using testing::Weights;
+
+template <typename T>
+std::vector<T> elements(const GgufTensor& tensor) {
+  std::vector<T> values(tensor.data.size() / sizeof(T));
+  std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
+  return values;
+}
+
+std::vector<float> decode(const GgufTensor& tensor) {
+  std::vector<float> floats;
+  switch (tensor.type) {
+    case GgufType::kF32:
+      return elements<float>(tensor);
+    case GgufType::kBF16:
+      for (const bf16 value : elements<bf16>(tensor)) floats.push_back(to_float(value));
+      return floats;
+    case GgufType::kQ8_0: {
+      const auto blocks = elements<BlockQ8_0>(tensor);
+      floats.assign(blocks.size() * BlockQ8_0::kWeights, testing::kPoison);
+      dequantize_q8_0(blocks, floats);
+      return floats;
+    }
+    case GgufType::kF16:
+    case GgufType::kI8:
+      break;
+  }
+  RF_UNREACHABLE();
+}
+
+class ExportGgufTest : public ::testing::Test {
+ protected:
+  Checkpoint checkpoint(const Weights& weights) {
+    testing::write_checkpoint(directory_ / "checkpoint", config_, weights);
+    return open_checkpoint(directory_ / "checkpoint").value();
+  }
+
+  testing::TemporaryDirectory directory_;
+  std::filesystem::path out_ = directory_ / "model.gguf";
+  ModelConfig config_ = tiny_config();
+  Weights weights_ = testing::random_weights(config_);
+};
+
+TEST_F(ExportGgufTest, ConfigVocabularyAndEveryTensorArrive) {
+  const Checkpoint source = checkpoint(weights_);
+  for (const ExportFormat format : {ExportFormat::kBF16, ExportFormat::kQ8}) {
+    const auto report = export_gguf(source, out_, format, {});
+    ASSERT_TRUE(report) << report.error().message;
+    const GgufFile file = GgufFile::open(out_).value();
+    EXPECT_EQ(read_config(file).value(), config_);
+    EXPECT_EQ(read_vocabulary(file).value(), source.vocabulary);
+    const auto inventory = tensor_inventory(config_);
+    ASSERT_EQ(file.tensors().size(), inventory.size());
+    for (size_t i = 0; i < inventory.size(); ++i) {
+      EXPECT_EQ(file.tensors()[i].name, inventory[i].name);
+      EXPECT_EQ(file.tensors()[i].shape, inventory[i].shape);
+    }
+  }
+}
+
+TEST_F(ExportGgufTest, WeightsAreWithinTheirFormatsRounding) {
+  const Checkpoint source = checkpoint(weights_);
+  for (const ExportFormat format : {ExportFormat::kBF16, ExportFormat::kQ8}) {
+    ASSERT_TRUE(export_gguf(source, out_, format, {}));
+    const GgufFile file = GgufFile::open(out_).value();
+    for (const TensorSpec& spec : tensor_inventory(config_)) {
+      const GgufTensor& tensor = *file.find(spec.name);
+      const std::vector<float>& original = weights_.at(spec.name);
+      float largest = 0;
+      for (const float w : original) largest = std::max(largest, std::abs(w));
+      testing::Tolerance tolerance;
+      // bf16 has 8 significant bits: half a unit in the last place is at most 2^-8 of the value. Q8_0: half a
+      // step, max|w| / 127, whose rounding to fp16 is at most 2^-11 of it; the division's rounding is far
+      // less.
+      if (tensor.type == GgufType::kBF16) tolerance.relative = 0x1p-8;
+      if (tensor.type == GgufType::kQ8_0) tolerance.absolute = 0.5 * largest / 127 * (1 + 0x1p-10);
+      testing::expect_close(decode(tensor), original, tolerance);
+    }
+  }
+}
+
+TEST_F(ExportGgufTest, EachRoleHasItsType) {
+  const Checkpoint source = checkpoint(weights_);
+  const auto type_of = [&](const std::string& name) { return GgufFile::open(out_).value().find(name)->type; };
+  ASSERT_TRUE(export_gguf(source, out_, ExportFormat::kQ8, {}));
+  EXPECT_EQ(type_of(kEmbeddingTensor), GgufType::kQ8_0);
+  EXPECT_EQ(type_of(layer_tensor(0, "self_attn.q_proj.weight")), GgufType::kQ8_0);
+  EXPECT_EQ(type_of(layer_tensor(0, "mlp.down_proj.weight")), GgufType::kBF16);  // rows of 48
+  EXPECT_EQ(type_of(layer_tensor(0, "self_attn.router.weight")), GgufType::kF32);
+  EXPECT_EQ(type_of(kFinalNormTensor), GgufType::kF32);
+  ASSERT_TRUE(export_gguf(source, out_, ExportFormat::kBF16, {}));
+  EXPECT_EQ(type_of(kEmbeddingTensor), GgufType::kBF16);
+  EXPECT_EQ(type_of(layer_tensor(1, "self_attn.q_proj.weight")), GgufType::kBF16);
+  EXPECT_EQ(type_of(layer_tensor(1, "input_layernorm.weight")), GgufType::kF32);
+}
+
+TEST_F(ExportGgufTest, ReportAddsUp) {
+  std::vector<std::pair<int64_t, int64_t>> calls;
+  const auto report = export_gguf(checkpoint(weights_), out_, ExportFormat::kBF16,
+                                  [&](int64_t done, int64_t total) { calls.emplace_back(done, total); });
+  ASSERT_TRUE(report) << report.error().message;
+  // By hand: per layer q, o 64*64; k, v 32*64; gate, up, down 48*64. Norms 5 of 64, one router of 64, all
+  // fp32.
+  EXPECT_EQ(report->linear_bytes, 2u * 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 48 * 64));
+  EXPECT_EQ(report->embedding_bytes, 2u * 261 * 64);
+  EXPECT_EQ(report->other_bytes, 4u * (5 * 64 + 64));
+  EXPECT_EQ(report->file_bytes, std::filesystem::file_size(out_));
+  EXPECT_GT(report->file_bytes, report->linear_bytes + report->embedding_bytes + report->other_bytes);
+  const auto total = static_cast<int64_t>(tensor_inventory(config_).size());
+  ASSERT_EQ(calls.size(), static_cast<size_t>(total));
+  for (int64_t i = 0; i < total; ++i) EXPECT_EQ(calls[i], std::pair(i + 1, total));
+}
+
+TEST_F(ExportGgufTest, WeightsThatAreNoNumbersAreNamed) {
+  const std::string name = layer_tensor(1, "mlp.up_proj.weight");
+  const std::string place = (directory_ / "checkpoint/model.safetensors").string() + ": tensor '" + name +
+                            "': element 77 must be a number that ";
+  const auto error_with = [&](float bad, ExportFormat format) {
+    Weights spoiled = weights_;
+    spoiled.at(name)[77] = bad;
+    const auto report = export_gguf(checkpoint(spoiled), out_, format, {});
+    return report ? "accepted" : report.error().message;
+  };
+  ASSERT_TRUE(write_file(out_, "old"));
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const ExportFormat format : {ExportFormat::kBF16, ExportFormat::kQ8}) {
+    EXPECT_TRUE(error_with(std::nanf(""), format).starts_with(place));
+    EXPECT_TRUE(error_with(-infinity, format).starts_with(place));
+  }
+  EXPECT_EQ(error_with(1e9f, ExportFormat::kQ8),
+            place + "Q8_0 can hold (at most 8319008.000000), found 1000000000.000000");
+  EXPECT_TRUE(error_with(std::numeric_limits<float>::max(), ExportFormat::kBF16).starts_with(place));
+  EXPECT_EQ(read_file(out_).value(), "old");
+  EXPECT_EQ(error_with(1e9f, ExportFormat::kBF16), "accepted");
+}
+
+TEST(ExportFormatNames, AreParsed) {
+  EXPECT_EQ(parse_export_format("bf16").value(), ExportFormat::kBF16);
+  EXPECT_EQ(parse_export_format("q8").value(), ExportFormat::kQ8);
+  EXPECT_EQ(parse_export_format("q9").error().message, "the format must be bf16 or q8, found 'q9'");
+}
+
+}  // namespace
+}  // namespace ringflash
