@@ -117,7 +117,6 @@ Result<std::string> make_tokenizer(const Survey& survey, const PrepareOptions& o
   }
   TokenizerTraining training;
   training.vocab_size = options.vocab_size;
-  training.threads = options.threads;
   return train_tokenizer(survey.sample, training);
 }
 

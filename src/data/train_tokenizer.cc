@@ -1,10 +1,11 @@
 #include "data/train_tokenizer.h"
 
-#include <sentencepiece_trainer.h>
-
 #include <algorithm>
+#include <functional>
 #include <unordered_map>
+#include <unordered_set>
 
+#include "base/subprocess.h"
 #include "text/utf8.h"
 
 namespace ringflash {
@@ -14,45 +15,74 @@ namespace {
 constexpr size_t kMaxSentenceBytes = 8192;
 constexpr int64_t kSpecialPieces = 3 + 256;
 constexpr int64_t kMaxVocab = 1 << 20;
+constexpr double kRareShare = 0.0005;
 
-/// Characters that the trainer keeps for itself (tab, U+2581, U+2585), and control characters, never become
-/// part of a piece: sentences end there.
-bool ends_sentence(const Utf8Char& c) {
-  return c.kind != Utf8Char::Kind::kValid || c.code < 0x20 || c.code == 0x7F || c.code == kSpaceSymbolCode ||
-         c.code == 0x2585;
+/// Whether a character may be part of a piece: not a control character, nor one that the trainer keeps for
+/// itself (tab, U+2581, U+2585).
+bool is_learnable(const Utf8Char& c) {
+  return c.kind == Utf8Char::Kind::kValid && c.code >= 0x20 && c.code != 0x7F && c.code != kSpaceSymbolCode &&
+         c.code != 0x2585;
 }
 
-void append_sentences(std::string_view text, std::vector<std::string>& out) {
-  size_t begin = 0;
-  const auto cut = [&](size_t end) {
-    if (end > begin) out.emplace_back(text.substr(begin, end - begin));
-  };
+/// Calls visit(character, where it begins) for all of `text`.
+template <typename Visit>
+void for_each_character(std::string_view text, Visit visit) {
   for (size_t at = 0; at < text.size();) {
     const Utf8Char c = first_utf8_char(text.substr(at));
-    if (ends_sentence(c)) {
-      cut(at);
-      begin = at + c.size;
-    } else if (at + c.size - begin > kMaxSentenceBytes) {
-      cut(at);
-      begin = at;
-    }
+    visit(c, at);
     at += c.size;
   }
-  cut(text.size());
 }
 
-class Sentences final : public sentencepiece::SentenceIterator {
- public:
-  explicit Sentences(const std::vector<std::string>& sentences) : sentences_(sentences) {}
-  bool done() const override { return next_ == sentences_.size(); }
-  void Next() override { ++next_; }
-  const std::string& value() const override { return sentences_[next_]; }
-  sentencepiece::util::Status status() const override { return {}; }
+using Alphabet = std::unordered_set<char32_t>;
 
- private:
-  const std::vector<std::string>& sentences_;
-  size_t next_ = 0;
-};
+/// The most frequent characters, until they cover all but kRareShare of the text or are `limit`. The others
+/// are spelled in bytes instead of each taking a piece. (The trainer's own character_coverage knows no such
+/// limit.)
+Alphabet choose_alphabet(const std::vector<std::string_view>& texts, int64_t limit) {
+  std::unordered_map<char32_t, uint64_t> counts;
+  uint64_t total = 0;
+  for (const std::string_view text : texts) {
+    for_each_character(text, [&](const Utf8Char& c, size_t) {
+      if (!is_learnable(c)) return;
+      ++counts[c.code];
+      ++total;
+    });
+  }
+  std::vector<std::pair<uint64_t, char32_t>> ranked;
+  for (const auto& [code, count] : counts) ranked.emplace_back(count, code);
+  std::sort(ranked.begin(), ranked.end(), std::greater<>());
+  Alphabet alphabet;
+  uint64_t covered = 0;
+  for (const auto& [count, code] : ranked) {
+    const bool enough = static_cast<double>(total - covered) <= kRareShare * static_cast<double>(total);
+    if (enough || std::ssize(alphabet) == limit) break;
+    alphabet.insert(code);
+    covered += count;
+  }
+  return alphabet;
+}
+
+/// Lines, cut also at characters outside the alphabet and at kMaxSentenceBytes, each followed by a newline.
+std::string make_sentences(const std::vector<std::string_view>& texts, const Alphabet& alphabet) {
+  std::string sentences;
+  for (const std::string_view text : texts) {
+    size_t begin = 0;
+    const auto cut = [&](size_t end, size_t next) {
+      if (end > begin) sentences.append(text.substr(begin, end - begin)) += '\n';
+      begin = next;
+    };
+    for_each_character(text, [&](const Utf8Char& c, size_t at) {
+      if (!is_learnable(c) || !alphabet.contains(c.code)) {
+        cut(at, at + c.size);
+      } else if (at + c.size - begin > kMaxSentenceBytes) {
+        cut(at, at);
+      }
+    });
+    cut(text.size(), text.size());
+  }
+  return sentences;
+}
 
 /// The trainer's complaint about the vocabulary's size, in terms of our flag; others as they are.
 Error explain(const std::string& message, int64_t vocab_size) {
@@ -87,35 +117,18 @@ Result<std::string> train_tokenizer(const std::vector<std::string>& documents,
   uint64_t total = 0;
   for (const std::string& document : documents) total += document.size();
   EvenSample sample(total, options.max_bytes);
-  std::vector<std::string> sentences;
+  std::vector<std::string_view> texts;
   for (const std::string& document : documents) {
-    if (sample.take(document.size())) append_sentences(document, sentences);
+    if (sample.take(document.size())) texts.push_back(document);
   }
+  // At most half of the pieces are single characters, so that there are merges to learn.
+  const int64_t limit = std::max<int64_t>(1, (options.vocab_size - kSpecialPieces) / 2);
+  const std::string sentences = make_sentences(texts, choose_alphabet(texts, limit));
   if (sentences.empty()) return Error{"no UTF-8 text to train a tokenizer on"};
-  Sentences iterator(sentences);
-  // 0.9995: of scripts with many characters the rarest 0.05 % are spelled in bytes instead of each taking a
-  // piece.
-  const std::unordered_map<std::string, std::string> settings = {
-      {"model_type", "bpe"},
-      {"vocab_size", std::to_string(options.vocab_size)},
-      {"byte_fallback", "true"},
-      {"character_coverage", "0.9995"},
-      {"normalization_rule_name", "identity"},
-      {"add_dummy_prefix", "false"},
-      {"remove_extra_whitespaces", "false"},
-      {"split_digits", "true"},
-      {"allow_whitespace_only_pieces", "true"},
-      {"max_sentence_length", std::to_string(kMaxSentenceBytes)},
-      {"unk_id", "0"},
-      {"bos_id", "1"},
-      {"eos_id", "2"},
-      {"pad_id", "-1"},
-      {"num_threads", std::to_string(std::max(1, options.threads))},
-      {"minloglevel", "2"}};  // errors only; it is chatty on stderr
-  std::string model;
-  const auto status = sentencepiece::SentencePieceTrainer::Train(settings, &iterator, &model);
-  if (!status.ok()) return explain(status.ToString(), options.vocab_size);
-  return model;
+  RF_TRY(const std::filesystem::path program, sibling_program("ringflash-tokenizer"));
+  RF_TRY(ProgramOutput result, run_program(program, {std::to_string(options.vocab_size)}, sentences));
+  if (result.exit_code != 0) return explain(result.err, options.vocab_size);
+  return std::move(result.out);
 }
 
 }  // namespace ringflash

@@ -11,7 +11,6 @@ namespace ringflash {
 
 struct TokenizerTraining {
   int64_t vocab_size = 4096;
-  int threads = 2;
   uint64_t max_bytes = 32 << 20;  ///< of text looked at, sampled evenly over the documents
 };
 
