@@ -13,17 +13,6 @@ double per_second(int64_t count, double seconds) {
                                   : std::numeric_limits<double>::quiet_NaN();
 }
 
-Status check_prompt(const Session& session, std::span<const int32_t> prompt) {
-  if (prompt.empty()) return Error{"the prompt has no tokens to start from"};
-  const auto tokens = static_cast<int64_t>(prompt.size());
-  const int64_t room = session.context() - session.position();
-  if (tokens <= room) return {};
-  std::string message = "the prompt has " + std::to_string(tokens) + " tokens, the context holds " +
-                        std::to_string(session.context());
-  if (session.position() > 0) message += " and has " + std::to_string(session.position()) + " in it already";
-  return Error{message};
-}
-
 /// Appends ids and keeps the last position's logits.
 Status append(Session& session, std::span<const int32_t> ids, std::vector<float>& logits) {
   const auto vocab_size = static_cast<size_t>(session.model().config().vocab_size);
@@ -89,7 +78,7 @@ Result<GenerateReport> generate(Session& session, std::span<const int32_t> promp
   if (options.max_tokens < 0) {
     return Error{"the number of tokens must be 0 or more, not " + std::to_string(options.max_tokens)};
   }
-  RF_TRY_VOID(check_prompt(session, prompt));
+  if (prompt.empty()) return Error{"the prompt has no tokens to start from"};
 
   GenerateReport report;
   report.prompt_tokens = static_cast<int64_t>(prompt.size());
