@@ -29,8 +29,19 @@ inline void relax() {
 #endif
 }
 
-// Long enough to bridge the gaps between the layers of a decode step, short enough not to burn an idle core.
-constexpr int kSpins = 20000;
+// Waiting first spins, long enough to bridge the gaps between the loops of a decode step; then gives the processor
+// away, for whom we wait may need it; then (a worker without work) sleeps, so as not to burn an idle core.
+constexpr int kSpins = 2000;
+constexpr int kYields = 500;
+
+/// One round of waiting, the `round`-th in a row.
+inline void pause_or_yield(int round) {
+  if (round < kSpins) {
+    relax();
+  } else {
+    std::this_thread::yield();
+  }
+}
 
 }  // namespace
 
@@ -53,9 +64,9 @@ struct ThreadPool::State {
   }
 
   void wait_for(uint64_t seen) {
-    for (int spin = 0; spin < kSpins; ++spin) {
+    for (int round = 0; round < kSpins + kYields; ++round) {
       if (generation.load(std::memory_order_acquire) != seen || stopping) return;
-      relax();
+      pause_or_yield(round);
     }
     std::unique_lock lock(mutex);
     sleeping.fetch_add(1);
@@ -109,7 +120,9 @@ void ThreadPool::for_each(int64_t count, FunctionRef<void(int64_t)> task) {
   }
   if (s.sleeping.load() > 0) s.wake.notify_all();
   s.work();
-  while (s.running.load(std::memory_order_acquire) > 0) relax();
+  for (int round = 0; s.running.load(std::memory_order_acquire) > 0; round = std::min(round + 1, kSpins)) {
+    pause_or_yield(round);
+  }
 }
 
 }  // namespace ringflash
