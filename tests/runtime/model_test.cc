@@ -1,0 +1,94 @@
+#include "runtime/model.h"
+
+#include <gtest/gtest.h>
+
+#include "model/tensors.h"
+#include "support/tiny_model.h"
+#include "temporary_directory.h"
+
+namespace ringflash {
+namespace {
+
+using testing::TinyModelOptions;
+
+class ModelFile : public ::testing::Test {
+ protected:
+  /// Loading's error without the file's name, "" if it loads.
+  std::string load_error(const TinyModelOptions& options) {
+    testing::write_tiny_gguf(path_, options);
+    const Result<Model> model = Model::load(path_);
+    if (model.ok()) return "";
+    const std::string place = path_.string() + ": ";
+    EXPECT_EQ(model.error().message.substr(0, place.size()), place);
+    return model.error().message.substr(std::min(place.size(), model.error().message.size()));
+  }
+
+  TinyModelOptions options_;
+  testing::TemporaryDirectory directory_;
+  std::filesystem::path path_ = directory_ / "model.gguf";
+};
+
+TEST_F(ModelFile, BindsWeightsWhereTheyLie) {
+  options_.matrices = GgufType::kQ8_0;
+  options_.config.tie_word_embeddings = false;
+  const testing::TinyWeights weights = testing::write_tiny_gguf(path_, options_);
+  const Model model = Model::load(path_).value();
+  EXPECT_EQ(model.config(), options_.config);
+  EXPECT_EQ(model.tokenizer().size(), 288);
+  ASSERT_EQ(model.layers().size(), 4u);
+  const LayerWeights& layer = model.layers()[2];
+  EXPECT_EQ(layer.attention, AttentionKind::kRing);
+  EXPECT_EQ(layer.gate_proj.type, GgufType::kQ8_0);
+  EXPECT_EQ(layer.gate_proj.rows, 96);
+  EXPECT_EQ(layer.gate_proj.columns, 64);
+  EXPECT_EQ(layer.router.type, GgufType::kF32);
+  EXPECT_EQ(static_cast<const float*>(layer.router.data)[5],
+            weights.at(layer_tensor(2, "self_attn.router.weight"))[5]);
+  EXPECT_EQ(layer.post_attention_layernorm[63],
+            weights.at(layer_tensor(2, "post_attention_layernorm.weight"))[63]);
+  EXPECT_EQ(model.layers()[1].router.data, nullptr);
+  EXPECT_NE(model.head().data, model.embedding().data);
+}
+
+TEST_F(ModelFile, ATiedHeadIsTheEmbedding) {
+  testing::write_tiny_gguf(path_, options_);
+  const Model model = Model::load(path_).value();
+  EXPECT_EQ(model.head().data, model.embedding().data);
+  EXPECT_EQ(model.head().rows, 288);
+}
+
+TEST_F(ModelFile, NamesTheMissingTensor) {
+  for (const TensorSpec& spec : tensor_inventory(options_.config)) {
+    options_.leave_out = spec.name;
+    EXPECT_EQ(load_error(options_), "tensor '" + spec.name + "' is missing");
+  }
+}
+
+TEST_F(ModelFile, NamesTheWrongShape) {
+  options_.misshape = "model.layers.1.mlp.down_proj.weight";
+  EXPECT_EQ(load_error(options_), "tensor '" + options_.misshape + "': expected shape [64, 96], found [65, 96]");
+}
+
+TEST_F(ModelFile, NamesTheWrongType) {
+  options_.mistype = "model.layers.0.self_attn.q_proj.weight";
+  EXPECT_EQ(load_error(options_), "tensor '" + options_.mistype + "': expected type F32 or BF16 or Q8_0, found F16");
+  options_.mistype = "model.layers.0.self_attn.router.weight";
+  EXPECT_EQ(load_error(options_), "tensor '" + options_.mistype + "': expected type F32, found F16");
+  options_.mistype = "model.norm.weight";
+  EXPECT_EQ(load_error(options_), "tensor 'model.norm.weight': expected type F32, found F16");
+}
+
+TEST_F(ModelFile, WantsOnePiecePerRowOfTheEmbedding) {
+  options_.config.vocab_size = 100;  // byte_vocabulary has at least 259 pieces
+  options_.config.eos_token_id = 2;
+  EXPECT_EQ(load_error(options_), "expected a tokenizer of vocab_size = 100 pieces, found 259");
+}
+
+TEST_F(ModelFile, NamesTheMissingFile) {
+  const Result<Model> model = Model::load(directory_ / "nowhere.gguf");
+  ASSERT_FALSE(model.ok());
+  EXPECT_NE(model.error().message.find("nowhere.gguf"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace ringflash

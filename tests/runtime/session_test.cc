@@ -1,0 +1,174 @@
+#include "runtime/session.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "base/rng.h"
+#include "base/thread_pool.h"
+#include "expect_close.h"
+#include "model/counts.h"
+#include "naive_model.h"
+#include "temporary_directory.h"
+
+namespace ringflash {
+namespace {
+
+using testing::expect_close;
+using testing::TinyModelOptions;
+
+constexpr int64_t kTokens = 100;
+
+std::vector<int32_t> random_ids(int64_t count, int64_t vocabulary, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<int32_t> ids(static_cast<size_t>(count));
+  for (int32_t& id : ids) id = static_cast<int32_t>(rng.below(static_cast<uint64_t>(vocabulary)));
+  return ids;
+}
+
+const auto no_logits = [](int64_t, int64_t, const float*) { ADD_FAILURE() << "logits that nobody asked for"; };
+
+/// A tiny model on disk, loaded, with its weights.
+struct Loaded {
+  explicit Loaded(const TinyModelOptions& options = {})
+      : weights(testing::write_tiny_gguf(directory / "tiny.gguf", options)),
+        model(Model::load(directory / "tiny.gguf").value()) {}
+
+  /// All logits of ids appended in pieces of the given size.
+  std::vector<float> logits(const std::vector<int32_t>& ids, size_t piece, Executor& executor) const {
+    Session session(model, executor);
+    std::vector<float> all;
+    const auto take = [&](int64_t first, int64_t count, const float* values) {
+      EXPECT_EQ(first * model.config().vocab_size, static_cast<int64_t>(all.size()));
+      all.insert(all.end(), values, values + count * model.config().vocab_size);
+    };
+    for (std::span<const int32_t> rest = ids; !rest.empty();) {
+      const auto now = rest.first(std::min(piece, rest.size()));
+      EXPECT_TRUE(session.append(now, LogitsFor::kAll, take).ok());
+      rest = rest.subspan(now.size());
+    }
+    EXPECT_EQ(session.position(), static_cast<int64_t>(ids.size()));
+    return all;
+  }
+
+  std::vector<float> logits(const std::vector<int32_t>& ids, size_t piece = kTokens) const {
+    SerialExecutor serial;
+    return logits(ids, piece, serial);
+  }
+
+  testing::TemporaryDirectory directory;
+  testing::TinyWeights weights;
+  Model model;
+};
+
+/// Everything a config can vary in what a session does.
+std::vector<TinyModelOptions> variants() {
+  std::vector<TinyModelOptions> all(9);
+  all[1].config.ring.global_rope = true;
+  all[2].config.tie_word_embeddings = false;
+  all[3].matrices = GgufType::kBF16;
+  all[4].matrices = GgufType::kQ8_0;
+  all[5].config.ring.global_ratio = 0;  // no routers, sinks alone
+  all[6].config.ring.sink_tokens = 0;
+  all[7].config.ring.sink_tokens = 8;  // the whole first chunk
+  all[7].config.ring.global_ratio = 1;
+  all[8].config.attention.assign(4, AttentionKind::kFull);
+  for (size_t i = 0; i < all.size(); ++i) all[i].seed = i + 1;
+  return all;
+}
+
+// Sums of 64 to 96 terms in fp32: each of the 28 matmuls errs by about 1e-6 of activations near 1, at worst 1e-5
+// (docs/numerics.md), and logits are of the order of 1.
+constexpr testing::Tolerance kLogitTolerance = {.absolute = 2e-5};
+
+TEST(Session, MatchesThePlainModel) {
+  for (const TinyModelOptions& options : variants()) {
+    SCOPED_TRACE("variant " + std::to_string(options.seed - 1));
+    const Loaded loaded(options);
+    const std::vector<int32_t> ids = random_ids(kTokens, options.config.vocab_size, options.seed);
+    expect_close(loaded.logits(ids), testing::naive_logits(options.config, loaded.weights, ids), kLogitTolerance);
+  }
+}
+
+TEST(Session, PiecesOfAnySizeGiveTheSameBits) {
+  ThreadPool threads(3);
+  for (const TinyModelOptions& options : variants()) {
+    const Loaded loaded(options);
+    const std::vector<int32_t> ids = random_ids(kTokens, options.config.vocab_size, options.seed);
+    const std::vector<float> whole = loaded.logits(ids);
+    for (const size_t piece : {1, 3, 7, 8, 64}) {
+      const std::vector<float> pieces = piece < 7 ? loaded.logits(ids, piece) : loaded.logits(ids, piece, threads);
+      ASSERT_EQ(pieces.size(), whole.size());
+      EXPECT_EQ(0, std::memcmp(pieces.data(), whole.data(), whole.size() * sizeof(float)))
+          << "variant " << options.seed - 1 << ", pieces of " << piece;
+    }
+  }
+}
+
+TEST(Session, DoesNotLookAhead) {
+  const Loaded loaded;
+  std::vector<int32_t> ids = random_ids(kTokens, 288, 1);
+  const std::vector<float> before = loaded.logits(ids);
+  for (const int64_t changed : {99, 60, 8, 7}) {
+    ids[static_cast<size_t>(changed)] ^= 1;
+    const std::vector<float> after = loaded.logits(ids);
+    const auto earlier = static_cast<size_t>(changed * 288);
+    EXPECT_EQ(0, std::memcmp(before.data(), after.data(), earlier * sizeof(float))) << changed;
+    EXPECT_NE(0, std::memcmp(before.data() + earlier, after.data() + earlier, 288 * sizeof(float))) << changed;
+  }
+}
+
+TEST(Session, LastLogitsAreTheLastOfAll) {
+  const Loaded loaded;
+  const std::vector<int32_t> ids = random_ids(21, 288, 5);
+  const std::vector<float> all = loaded.logits(ids);
+  SerialExecutor serial;
+  Session session(loaded.model, serial);
+  ASSERT_TRUE(session.append(std::span(ids).first(4), LogitsFor::kNone, no_logits).ok());
+  int calls = 0;
+  ASSERT_TRUE(session.append(std::span(ids).subspan(4), LogitsFor::kLast, [&](int64_t first, int64_t count, const float* y) {
+    ++calls;
+    EXPECT_EQ(first, 20);
+    EXPECT_EQ(count, 1);
+    EXPECT_EQ(0, std::memcmp(y, all.data() + 20 * 288, 288 * sizeof(float)));
+  }).ok());
+  EXPECT_EQ(calls, 1);
+  ASSERT_TRUE(session.append({}, LogitsFor::kLast, no_logits).ok());
+}
+
+TEST(Session, RefusesBadIdsAndFullContextsWithoutAppending) {
+  const Loaded loaded;
+  SerialExecutor serial;
+  Session session(loaded.model, serial, 10);
+  EXPECT_EQ(session.context(), 10);
+  const auto message = [&](const std::vector<int32_t>& ids) {
+    const Status status = session.append(ids, LogitsFor::kLast, no_logits);
+    return status.ok() ? "" : status.error().message;
+  };
+  EXPECT_EQ(message({1, 2, 288}), "token 2: expected an id from 0 to 287, found 288");
+  EXPECT_EQ(message({-1}), "token 0: expected an id from 0 to 287, found -1");
+  EXPECT_EQ(message(std::vector<int32_t>(11, 5)), "the prompt has 11 tokens, the context holds 10");
+  EXPECT_EQ(session.position(), 0);
+  ASSERT_TRUE(session.append(std::vector<int32_t>(9, 5), LogitsFor::kNone, no_logits).ok());
+  EXPECT_EQ(message({5, 5}), "2 tokens cannot follow the 9 so far, the context holds 10");
+  EXPECT_EQ(session.position(), 9);
+  ASSERT_TRUE(session.append(std::vector<int32_t>(1, 5), LogitsFor::kNone, no_logits).ok());
+  EXPECT_EQ(Session(loaded.model, serial).context(), 256);
+}
+
+TEST(Session, RingLayersStopGrowing) {
+  TinyModelOptions options;
+  options.config.attention.assign(4, AttentionKind::kRing);
+  options.config.max_position_embeddings = 4096;
+  const Loaded loaded(options);
+  SerialExecutor serial;
+  Session session(loaded.model, serial);
+  const std::vector<int32_t> ids = random_ids(2000, 288, 3);
+  ASSERT_TRUE(session.append(ids, LogitsFor::kNone, no_logits).ok());
+  const int64_t needed = cache_bytes(options.config, 2000, sizeof(float));
+  EXPECT_GE(session.cache_bytes(), needed * 9 / 10);  // sinks that pages keep are not stored twice
+  EXPECT_LE(session.cache_bytes(), needed * 13 / 10);  // rows grow by a quarter; the biases come on top
+}
+
+}  // namespace
+}  // namespace ringflash

@@ -1,0 +1,125 @@
+#include "support/tiny_model.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+#include "base/rng.h"
+#include "format/config_gguf.h"
+#include "format/quantize_q8_0.h"
+#include "model/tensors.h"
+
+namespace ringflash::testing {
+namespace {
+
+template <typename T>
+std::vector<std::byte> to_bytes(const std::vector<T>& values) {
+  std::vector<std::byte> bytes(values.size() * sizeof(T));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+/// Stores `values` as `type` and rounds them to what was stored.
+std::vector<std::byte> store(std::vector<float>& values, GgufType type) {
+  switch (type) {
+    case GgufType::kF32: return to_bytes(values);
+    case GgufType::kF16: return to_bytes(std::vector<fp16>(values.size()));
+    case GgufType::kBF16: {
+      std::vector<bf16> stored(values.size());
+      for (size_t i = 0; i < values.size(); ++i) values[i] = to_float(stored[i] = to_bf16(values[i]));
+      return to_bytes(stored);
+    }
+    case GgufType::kQ8_0: {
+      std::vector<BlockQ8_0> stored(values.size() / BlockQ8_0::kWeights);
+      quantize_q8_0(values, stored);
+      dequantize_q8_0(stored, values);
+      return to_bytes(stored);
+    }
+    case GgufType::kI8: break;
+  }
+  RF_UNREACHABLE();
+}
+
+/// Random values that keep activations near 1: gains around 1, matrices with rows of unit length. Routers are
+/// stronger, so that scores differ and the biases matter.
+std::vector<float> random_values(const TensorSpec& spec, Rng& rng) {
+  std::vector<float> values(static_cast<size_t>(spec.elements()));
+  const double columns = static_cast<double>(spec.shape.back());
+  for (float& value : values) {
+    const double x = rng.normal();
+    switch (spec.role) {
+      case TensorRole::kNorm: value = static_cast<float>(1 + 0.2 * x); continue;
+      case TensorRole::kRouter: value = static_cast<float>(2 * x / std::sqrt(columns)); continue;
+      case TensorRole::kEmbedding:
+      case TensorRole::kLinear: value = static_cast<float>(x / std::sqrt(columns)); continue;
+    }
+    RF_UNREACHABLE();
+  }
+  return values;
+}
+
+GgufType stored_type(const TensorSpec& spec, const TinyModelOptions& options) {
+  if (spec.name == options.mistype) return GgufType::kF16;
+  switch (spec.role) {
+    case TensorRole::kNorm:
+    case TensorRole::kRouter: return GgufType::kF32;
+    case TensorRole::kEmbedding:
+    case TensorRole::kLinear: return options.matrices;
+  }
+  RF_UNREACHABLE();
+}
+
+}  // namespace
+
+ModelConfig tiny_ring_config() {
+  ModelConfig c;
+  c.vocab_size = 288;
+  c.hidden_size = 64;
+  c.intermediate_size = 96;
+  c.num_hidden_layers = 4;
+  c.num_attention_heads = 4;
+  c.num_key_value_heads = 2;
+  c.head_dim = 16;
+  c.max_position_embeddings = 256;
+  c.embedding_multiplier = 8;
+  c.ring = {.window = 16, .stride = 8, .global_ratio = 0.25, .sink_tokens = 2, .global_rope = false};
+  c.attention = {AttentionKind::kRing, AttentionKind::kFull, AttentionKind::kRing, AttentionKind::kRing};
+  return c;
+}
+
+Vocabulary byte_vocabulary(int64_t size) {
+  Vocabulary vocabulary;
+  vocabulary.pieces = {{"<unk>", 0, PieceType::kUnknown}, {"<s>", 0, PieceType::kControl},
+                       {"</s>", 0, PieceType::kControl}};
+  for (int byte = 0; byte < 256; ++byte) {
+    char name[8];
+    std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));
+    vocabulary.pieces.push_back({name, 0, PieceType::kByte});
+  }
+  std::string text;
+  for (float rank = 0; static_cast<int64_t>(vocabulary.pieces.size()) < size; ++rank) {
+    vocabulary.pieces.push_back({text += 'a', -rank, PieceType::kNormal});
+  }
+  return vocabulary;
+}
+
+TinyWeights write_tiny_gguf(const std::filesystem::path& path, const TinyModelOptions& options) {
+  TinyWeights weights;
+  GgufWriter writer;
+  write_config(options.config, writer);
+  write_vocabulary(byte_vocabulary(options.config.vocab_size), writer);
+  Rng rng(options.seed);
+  for (TensorSpec spec : tensor_inventory(options.config)) {
+    if (spec.name == options.misshape) ++spec.shape[0];
+    std::vector<float>& values = weights[spec.name] = random_values(spec, rng);
+    const GgufType type = stored_type(spec, options);
+    if (spec.name == options.leave_out) continue;
+    writer.add_tensor(spec.name, type, spec.shape, [bytes = store(values, type)] { return bytes; });
+  }
+  const Status written = writer.write(path);
+  if (!written) std::fprintf(stderr, "%s\n", written.error().message.c_str());
+  RF_CHECK(written.ok());
+  return weights;
+}
+
+}  // namespace ringflash::testing
