@@ -2,7 +2,8 @@
 
 #include <bit>
 #include <cstdint>
-#include <cstring>
+
+#include "base/in_quotes.h"
 
 // The wire format: protobuf.dev/programming-guides/encoding. The message: ModelProto in
 // sentencepiece_model.proto.
@@ -199,7 +200,7 @@ Status check_supported(const TrainerSpec& trainer, const NormalizerSpec& normali
   }
   if (trainer.whitespace_as_suffix) return unsupported("treat_whitespace_as_suffix is true, expected false");
   if (!normalizer.charsmap.empty()) {
-    return unsupported("the normalizer is '" + std::string(normalizer.name) + "', expected identity");
+    return unsupported("the normalizer is " + in_quotes(normalizer.name) + ", expected identity");
   }
   if (normalizer.remove_extra_whitespaces)
     return unsupported("remove_extra_whitespaces is true, expected false");

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/in_quotes.h"
 #include "text/byte_piece.h"
 #include "text/utf8.h"
 
@@ -34,14 +35,14 @@ Status check_piece(const Piece& piece, size_t id) {
                              std::to_string(kMaxPieceBytes));
   }
   if (!is_utf8(piece.text)) return bad_piece(id, "is not valid UTF-8");
-  if (!std::isfinite(piece.score))
-    return bad_piece(id, "('" + piece.text + "') has a score that is not finite");
+  const std::string name = in_quotes(piece.text);
+  if (!std::isfinite(piece.score)) return bad_piece(id, "is " + name + " with a score that is not finite");
   const auto type = static_cast<int32_t>(piece.type);
   if (type < 1 || type > 6) {
-    return bad_piece(id, "('" + piece.text + "') has type " + std::to_string(type) + ", expected 1 to 6");
+    return bad_piece(id, "is " + name + " with type " + std::to_string(type) + ", expected 1 to 6");
   }
   if (piece.type == PieceType::kByte && !parse_byte_piece(piece.text)) {
-    return bad_piece(id, "is a byte piece named '" + piece.text + "', expected <0x00> to <0xFF>");
+    return bad_piece(id, "is a byte piece named " + name + ", expected <0x00> to <0xFF>");
   }
   return {};
 }
@@ -82,7 +83,8 @@ Status validate(const Vocabulary& vocabulary) {
     RF_TRY_VOID(check_piece(pieces[id], id));
     const auto [first, is_new] = seen.emplace(pieces[id].text, id);
     if (!is_new) {
-      return bad_piece(id, "('" + pieces[id].text + "') stands already at " + std::to_string(first->second));
+      const std::string name = in_quotes(pieces[id].text);
+      return bad_piece(id, "is " + name + ", which stands already at " + std::to_string(first->second));
     }
     byte_pieces += pieces[id].type == PieceType::kByte;
     unknowns += pieces[id].type == PieceType::kUnknown;

@@ -2,36 +2,16 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
-
 #include "base/rng.h"
+#include "protobuf_writer.h"
 #include "text/tokenizer.h"
 
 namespace ringflash {
 namespace {
 
-// A minimal protobuf writer for the messages under test.
-std::string varint(uint64_t value) {
-  std::string out;
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
-  return out + static_cast<char>(value);
-}
-std::string number_field(uint32_t number, uint64_t value) {
-  return varint(number << 3) + varint(value);
-}
-std::string bytes_field(uint32_t number, const std::string& bytes) {
-  return varint(number << 3 | 2) + varint(bytes.size()) + bytes;
-}
-std::string float_field(uint32_t number, float value) {
-  std::string bits(4, '\0');
-  std::memcpy(bits.data(), &value, 4);
-  return varint(number << 3 | 5) + bits;
-}
-
-std::string piece(const std::string& text, float score, int type) {
-  return bytes_field(
-      1, bytes_field(1, text) + float_field(2, score) + number_field(3, static_cast<uint64_t>(type)));
-}
+using testing::bytes_field;
+using testing::number_field;
+using testing::piece_field;
 
 /// What a model file is made of, apart from its pieces; tests spoil one thing at a time.
 struct Parts {
@@ -40,13 +20,13 @@ struct Parts {
   std::string charsmap = {}, denormalizer = {};
 
   std::string build() const {
-    std::string out = piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("</s>", 0, 3);
+    std::string out = piece_field("<unk>", 0, 2) + piece_field("<s>", 0, 3) + piece_field("</s>", 0, 3);
     char name[8];
     for (int byte = 0; byte < 256; ++byte) {
       std::snprintf(name, sizeof name, "<0x%02X>", byte);
-      out += piece(name, 0, 6);
+      out += piece_field(name, 0, 6);
     }
-    out += piece("ab", -0.5f, 1) + bytes_field(1, bytes_field(1, "a"));  // defaults: score 0, normal
+    out += piece_field("ab", -0.5f, 1) + bytes_field(1, bytes_field(1, "a"));  // defaults: score 0, normal
     out += bytes_field(2, number_field(3, model_type) + number_field(24, suffix) +
                               number_field(35, byte_fallback) +
                               number_field(99, 12345));  // an unknown field is skipped

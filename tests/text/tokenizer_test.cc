@@ -153,13 +153,14 @@ TEST(Vocabulary, RefusesWhatIsNotOne) {
   };
   expect(message({}), "no pieces");
   expect(with([](auto& v) { v.pieces.pop_back(), v.pieces.push_back({"a"}); }),
-         "piece 260 ('a') stands already at 259");
+         "piece 260 is 'a', which stands already at 259");
   expect(with([](auto& v) { v.pieces[259].text.clear(); }), "piece 259 is empty");
   expect(with([](auto& v) { v.pieces[259].text = "\xFF"; }), "piece 259 is not valid UTF-8");
   expect(with([](auto& v) { v.pieces[259].text = std::string(300, 'a'); }),
          "300 bytes, expected at most 256");
   expect(with([](auto& v) { v.pieces[259].score = std::numeric_limits<float>::quiet_NaN(); }), "score");
-  expect(with([](auto& v) { v.pieces[259].type = static_cast<PieceType>(7); }), "type 7, expected 1 to 6");
+  expect(with([](auto& v) { v.pieces[259].type = static_cast<PieceType>(7); }),
+         "piece 259 is 'a' with type 7, expected 1 to 6");
   expect(with([](auto& v) { v.pieces[5].type = PieceType::kNormal; }), "255 byte pieces");
   expect(with([](auto& v) { v.pieces[5].text = "<0xgg>"; }), "byte piece named '<0xgg>'");
   expect(with([](auto& v) { v.pieces[259].type = PieceType::kUnknown; }), "2 pieces of the unknown type");
