@@ -3,8 +3,8 @@
 #include <charconv>
 #include <set>
 
-#include "format/config_json.h"
 #include "base/in_quotes.h"
+#include "format/config_json.h"
 #include "model/tensors.h"
 #include "text/sentencepiece_model.h"
 
@@ -26,11 +26,7 @@ bool is_there(const std::filesystem::path& path) {
 Status check_weights(const SafetensorsFile& weights, const ModelConfig& config) {
   std::set<std::string, std::less<>> expected;
   for (const TensorSpec& spec : tensor_inventory(config)) {
-    RF_TRY(const TensorView tensor, weights.require(spec.name, spec.shape));
-    if (tensor.dtype != DType::kF32 && tensor.dtype != DType::kF16 && tensor.dtype != DType::kBF16) {
-      return Error{weights.path().string() + ": tensor '" + spec.name +
-                   "': expected F32, F16 or BF16, found " + to_string(tensor.dtype)};
-    }
+    RF_TRY_VOID(weights.require_floats(spec.name, spec.shape));
     expected.insert(spec.name);
   }
   for (const TensorView& tensor : weights.tensors()) {

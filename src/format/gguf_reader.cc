@@ -2,9 +2,9 @@
 #include <bit>
 #include <cstring>
 
+#include "base/in_quotes.h"
 #include "format/byte_cursor.h"
 #include "format/gguf.h"
-#include "base/in_quotes.h"
 
 namespace ringflash {
 namespace {

@@ -2,9 +2,9 @@
 #include <limits>
 #include <type_traits>
 
+#include "base/in_quotes.h"
 #include "format/block_q8_0.h"
 #include "format/gguf.h"
-#include "base/in_quotes.h"
 
 namespace ringflash {
 namespace {

@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "base/float16.h"
-#include "format/byte_cursor.h"
 #include "base/in_quotes.h"
+#include "format/byte_cursor.h"
 #include "format/json_text.h"
 
 namespace ringflash {
@@ -140,6 +140,10 @@ Result<Contents> parse_file(std::span<const std::byte> bytes) {
   return contents;
 }
 
+bool is_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+}
+
 template <typename T>
 T element(const TensorView& tensor, size_t index) {
   T value;
@@ -214,6 +218,14 @@ Result<TensorView> SafetensorsFile::require(std::string_view name, std::span<con
   if (tensor == nullptr) return Error{expected + "no such tensor"};
   if (!std::ranges::equal(tensor->shape, shape)) return Error{expected + show_shape(tensor->shape)};
   return *tensor;
+}
+
+Result<TensorView> SafetensorsFile::require_floats(std::string_view name,
+                                                   std::span<const int64_t> shape) const {
+  RF_TRY(TensorView tensor, require(name, shape));
+  if (is_float(tensor.dtype)) return tensor;
+  return Error{path_.string() + ": tensor " + in_quotes(name) + ": expected F32, F16 or BF16, found " +
+               to_string(tensor.dtype)};
 }
 
 std::vector<float> to_floats(const TensorView& tensor) {

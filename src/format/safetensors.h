@@ -43,6 +43,8 @@ class SafetensorsFile {
   const TensorView* find(std::string_view name) const;
   /// The tensor, which must exist with this shape; the error names the file, tensor, shapes expected and found.
   Result<TensorView> require(std::string_view name, std::span<const int64_t> shape) const;
+  /// The same, and of a type that to_floats() takes.
+  Result<TensorView> require_floats(std::string_view name, std::span<const int64_t> shape) const;
 
  private:
   explicit SafetensorsFile(MappedFile file) : file_(std::move(file)) {}
