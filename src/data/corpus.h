@@ -18,19 +18,19 @@ struct CorpusFile {
   int64_t modified = 0;  ///< nanoseconds since the epoch, for the fingerprint
 };
 
-/// Every regular file under the paths, directories recursively, hidden ones skipped, sorted by path and each once.
-/// Errors: a path that does not exist; no file at all.
+/// Every regular file under the paths, directories recursively, hidden ones skipped, sorted by path and each
+/// once. Errors: a path that does not exist; no file at all.
 Result<std::vector<CorpusFile>> list_corpus(const std::vector<std::filesystem::path>& paths);
 
 /// Calls `visit` for every document in order. A .jsonl file holds one document per line under the key "text";
-/// any other file is one document, cut at line ends into pieces of at most kMaxDocumentBytes so that one big file
-/// can be split too. Bytes are passed on as they are, UTF-8 or not; empty documents are skipped.
+/// any other file is one document, cut at line ends into pieces of at most kMaxDocumentBytes so that one big
+/// file can be split too. Bytes are passed on as they are, UTF-8 or not; empty documents are skipped.
 inline constexpr uint64_t kMaxDocumentBytes = 64 << 10;
 Status for_each_document(const std::vector<CorpusFile>& files,
                          const std::function<Status(std::string_view document)>& visit);
 
-/// Whether a document belongs to the held-out part: by a hash of its content, so that the split survives files
-/// being added, renamed or reordered, and a text that stands twice is never on both sides.
+/// Whether a document belongs to the held-out part: by a hash of its content, so that the split survives
+/// files being added, renamed or reordered, and a text that stands twice is never on both sides.
 bool is_held_out(std::string_view document, double fraction);
 
 }  // namespace ringflash

@@ -1,5 +1,5 @@
-// Rows of a fixed length cut from the documents in a shuffled order: a pure function of the row number, so that a
-// run can be resumed at any row, with any number of processes.
+// Rows of a fixed length cut from the documents in a shuffled order: a pure function of the row number, so
+// that a run can be resumed at any row, with any number of processes.
 #pragma once
 
 #include <cstdint>
@@ -16,19 +16,21 @@ namespace ringflash {
 struct PackedBatch {
   std::vector<int32_t> inputs;   ///< [rows * length]
   std::vector<int32_t> targets;  ///< the next token of the same document, or kIgnored where there is none
-  std::vector<int64_t> bounds;   ///< document edges over the whole batch: 0, ..., rows * length; every row's edge too
+  std::vector<int64_t> bounds;   ///< document and row edges over the whole batch: 0, ..., rows * length
   static constexpr int32_t kIgnored = -100;
 };
 
 class PackedRows {
  public:
-  /// Documents are laid end to end in an order drawn from `seed` and the epoch; row r of the endless stream holds
-  /// its tokens [r * length, (r+1) * length). `shuffle` off keeps the order of the dataset (held-out evaluation).
-  /// The dataset must outlive this and hold at least one token. Not to be used from two threads at once.
+  /// Documents are laid end to end in an order drawn from `seed` and the epoch; row r of the endless stream
+  /// holds its tokens [r * length, (r+1) * length). `shuffle` off keeps the order of the dataset (held-out
+  /// evaluation). The dataset must outlive this and hold at least one token. Not to be used from two threads
+  /// at once.
   PackedRows(const TokenDataset& dataset, int64_t length, uint64_t seed, bool shuffle = true);
 
-  /// Rows in one pass over the dataset, rounded up. Shuffled, the last one goes on into the next epoch; unshuffled, it
-  /// is padded with the dataset's last token (EOS), targets ignored, and the row after it is row 0 again.
+  /// Rows in one pass over the dataset, rounded up. Shuffled, the last one goes on into the next epoch;
+  /// unshuffled, it is padded with the dataset's last token (EOS), targets ignored, and the row after it is
+  /// row 0 again.
   int64_t rows_per_epoch() const;
 
   /// Rows first, first + step, first + 2 * step, ... (`count` of them).
@@ -37,7 +39,8 @@ class PackedRows {
  private:
   struct Order;  // one epoch's permutation and its prefix sums
   const Order& order(int64_t epoch) const;
-  /// Copies from the document at `position` of the endless stream, to its end or the spans', and returns how many.
+  /// Copies from the document at `position` of the endless stream, to its end or the spans', and returns how
+  /// many.
   int64_t fill(int64_t position, std::span<int32_t> inputs, std::span<int32_t> targets) const;
   int32_t last_token() const;
 

@@ -1,4 +1,5 @@
-// A first pass over the corpus: how much there is, which documents to hold out, and a sample for the tokenizer.
+// A first pass over the corpus: how much there is, which documents to hold out, and a sample for the
+// tokenizer.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace ringflash {
 
-/// Which documents are held out: those that is_held_out() picks or, where it picks none, the one of the smallest hash.
+/// Which documents are held out: those that is_held_out() picks or, where it picks none, the one of the
+/// smallest hash.
 struct Split {
   double fraction = 0;
   std::optional<uint64_t> only;  ///< that hash
@@ -24,13 +26,13 @@ struct Split {
 
 struct Survey {
   int64_t documents = 0, text_bytes = 0;
-  bool single = false;              ///< all documents are the same text, so that none can be held out
+  bool single = false;  ///< all documents are the same text, so that none can be held out
   Split split;
   std::vector<std::string> sample;  ///< training documents, evenly over the corpus
 };
 
 /// `sample_bytes`: about how much text to take for the sample (0: none). Shows a progress bar unless `quiet`.
-Result<Survey> survey_corpus(const std::vector<CorpusFile>& files, double heldout_fraction, uint64_t sample_bytes,
-                             bool quiet);
+Result<Survey> survey_corpus(const std::vector<CorpusFile>& files, double heldout_fraction,
+                             uint64_t sample_bytes, bool quiet);
 
 }  // namespace ringflash

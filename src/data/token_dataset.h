@@ -11,9 +11,9 @@
 
 namespace ringflash {
 
-/// Writes NAME-00000.bin, NAME-00001.bin, ... of at most `shard_tokens` each (a longer document gets a shard of its
-/// own), every file atomically; finish() removes shards that an earlier dataset of that name left. Documents have at
-/// least one id. Memory: one shard.
+/// Writes NAME-00000.bin, NAME-00001.bin, ... of at most `shard_tokens` each (a longer document gets a shard
+/// of its own), every file atomically; finish() removes shards that an earlier dataset of that name left.
+/// Documents have at least one id. Memory: one shard.
 class TokenDatasetWriter {
  public:
   TokenDatasetWriter(std::filesystem::path directory, std::string name, int64_t vocab_size,

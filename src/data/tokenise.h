@@ -11,9 +11,10 @@
 namespace ringflash {
 
 struct TokenisedPaths {
-  std::filesystem::path directory;     ///< of the shards
-  std::string train, heldout;          ///< names of the two datasets
-  std::filesystem::path heldout_text;  ///< a file for the held-out documents, one after another, each ending its line
+  std::filesystem::path directory;  ///< of the shards
+  std::string train, heldout;       ///< names of the two datasets
+  std::filesystem::path
+      heldout_text;  ///< a file for the held-out documents, one after another, each ending its line
 };
 
 /// Writes both datasets and the held-out text. Every document becomes BOS, its ids, EOS.

@@ -25,9 +25,10 @@ class EvenSample {
   uint64_t total_, max_, seen_ = 0, taken_ = 0;
 };
 
-/// Ids: 0 <unk>, 1 <s>, 2 </s>, then 256 bytes, then merges. Identity normaliser, no dummy prefix, whitespace kept,
-/// so that decode(encode(x)) == x for any bytes. Returns the model file's bytes. Errors: too little text for the
-/// vocabulary (the message says which size would do).
-Result<std::string> train_tokenizer(const std::vector<std::string>& documents, const TokenizerTraining& options);
+/// Ids: 0 <unk>, 1 <s>, 2 </s>, then 256 bytes, then merges. Identity normaliser, no dummy prefix, whitespace
+/// kept, so that decode(encode(x)) == x for any bytes. Returns the model file's bytes. Errors: too little
+/// text for the vocabulary (the message says which size would do).
+Result<std::string> train_tokenizer(const std::vector<std::string>& documents,
+                                    const TokenizerTraining& options);
 
 }  // namespace ringflash
