@@ -1,6 +1,7 @@
 #include "cli/run_program.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,10 +21,17 @@ void redirect(const std::filesystem::path& path, int flags, int to) {
   if (fd < 0 || ::dup2(fd, to) < 0) ::_exit(126);
 }
 
+void redirect_to_closed_pipe(int to) {
+  int ends[2];
+  if (::pipe(ends) != 0 || ::close(ends[0]) != 0 || ::dup2(ends[1], to) < 0) ::_exit(126);
+  ::signal(SIGPIPE, SIG_DFL);
+}
+
 [[noreturn]] void become(const std::vector<std::string>& words, const RunSettings& settings,
                          const std::filesystem::path& out, const std::filesystem::path& err) {
   redirect("/dev/null", O_RDONLY, STDIN_FILENO);
   redirect(out, O_WRONLY | O_CREAT, STDOUT_FILENO);
+  if (settings.out_closed) redirect_to_closed_pipe(STDOUT_FILENO);
   redirect(err, O_WRONLY | O_CREAT, STDERR_FILENO);
   for (const auto& [name, value] : settings.environment) ::setenv(name.c_str(), value.c_str(), 1);
   std::vector<char*> argv;
