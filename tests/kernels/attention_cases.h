@@ -60,7 +60,7 @@ inline AttentionTolerances attention_tolerances(const AttentionMagnitudes& m) {
   const double lse = logit + kExp + sum;
   const double probability = 2 * logit + kExp + sum;
   const double dp = m.dout_norm * m.v_norm;
-  const double dlogit = (2 * probability + 2 * dot) * dp;
+  const double dlogit = (3 * probability + 2 * dot + 2 * sum) * dp;
   return {.out = {.absolute = probability * m.v_max},
           .lse = {.absolute = lse, .relative = kUnit},
           .dq = {.absolute = scale * m.k_max * dlogit},

@@ -41,11 +41,13 @@ inline Vec exp2(Vec x) {
   return x < -126.0f ? Vec{} : result;
 }
 
-/// Uninitialised floats on cache lines, handed out piece by piece.
+/// Uninitialised floats, handed out in pieces that start on cache lines.
 class Scratch {
  public:
+  /// `floats`: the sizes of all pieces together, of which there are at most kMostPieces.
   explicit Scratch(int64_t floats)
-      : base_(static_cast<float*>(std::aligned_alloc(64, static_cast<size_t>(rounded(floats)) * sizeof(float)))),
+      : base_(static_cast<float*>(
+            std::aligned_alloc(64, static_cast<size_t>(rounded(floats) + kMostPieces * 16) * sizeof(float)))),
         next_(base_) {
     if (base_ == nullptr) std::abort();
   }
@@ -59,10 +61,10 @@ class Scratch {
     return piece;
   }
 
-  /// What `floats` take up.
+ private:
+  static constexpr int64_t kMostPieces = 8;
   static int64_t rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
 
- private:
   float *base_, *next_;
 };
 
