@@ -68,12 +68,27 @@ Result<Json> describe_results(const PreparedData& data) {
               {"heldout_bytes", heldout_text.bytes().size()}};
 }
 
+/// Whether an earlier run prepared what is wanted now. A tokenizer that is given may also be the one that the earlier
+/// run trained: so it is when a training run is resumed with its checkpoint's.
+bool same_work(const Json& manifest, const Json& fingerprint) {
+  Json earlier = manifest.value("fingerprint", Json()), wanted = fingerprint;
+  if (earlier == wanted) return true;
+  const Json results = manifest.value("results", Json());
+  if (!earlier.is_object() || !results.is_object()) return false;
+  if (results.value("tokenizer", Json()) != wanted["tokenizer"]) return false;
+  for (const char* key : {"tokenizer", "vocab_size"}) {
+    earlier.erase(key);
+    wanted.erase(key);
+  }
+  return earlier == wanted;
+}
+
 /// The data of an earlier run, if its manifest and files are whole and are what is wanted now.
 std::optional<PreparedData> find_earlier(const fs::path& directory, const Json& fingerprint) {
   const auto text = read_file(manifest_path(directory));
   if (!text) return std::nullopt;
   const Json manifest = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!manifest.is_object() || manifest.value("fingerprint", Json()) != fingerprint) return std::nullopt;
+  if (!manifest.is_object() || !same_work(manifest, fingerprint)) return std::nullopt;
   auto data = open_prepared(directory);
   if (!data) return std::nullopt;
   const auto results = describe_results(*data);

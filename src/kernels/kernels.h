@@ -71,6 +71,16 @@ struct KeySpanGrad {
   int64_t dk_stride, dv_stride;
 };
 
+/// One step of AdamW: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2 with g = grad_scale * gradient,
+/// then w -= decay * w + rate * m / (sqrt(v) * root_correction + epsilon).
+struct AdamWStep {
+  float beta1, beta2, epsilon;
+  float rate;             ///< learning rate / (1 - beta1^t)
+  float root_correction;  ///< 1 / sqrt(1 - beta2^t)
+  float decay;            ///< learning rate * weight decay
+  float grad_scale;
+};
+
 // ---- The table ----
 
 struct Table {
@@ -104,6 +114,24 @@ struct Table {
 
   /// y += x.
   void (*add)(const float* x, float* y, int64_t count);
+
+  // Training only.
+
+  /// Gradients of rms_norm: dx is overwritten, dgain [width] is added to.
+  void (*rms_norm_backward)(const float* x, const float* gain, const float* dy, float* dx, float* dgain,
+                            int64_t rows, int64_t width, float eps);
+
+  /// swiglu on bf16, and its gradients; the outputs may be the inputs.
+  void (*swiglu_bf16)(const bf16* gate, const bf16* up, bf16* y, int64_t count);
+  void (*swiglu_backward_bf16)(const bf16* gate, const bf16* up, const bf16* dy, bf16* dgate, bf16* dup,
+                               int64_t count);
+
+  /// loss[row] = -log softmax(logits[row])[targets[row]], and logits become the gradient of that by the logits:
+  /// softmax minus one at the target. A negative target gives loss 0 and gradient 0. logits are [rows, vocab].
+  void (*cross_entropy_bf16)(bf16* logits, const int64_t* targets, float* loss, int64_t rows, int64_t vocab);
+
+  /// Updates weights w and moments m, v in place (Loshchilov and Hutter 2019).
+  void (*adamw)(float* w, const float* gradient, float* m, float* v, int64_t count, const AdamWStep& step);
 };
 
 /// The table in force: RINGFLASH_ISA's if set, else the best one this machine has. An unknown or unsupported

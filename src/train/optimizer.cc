@@ -2,29 +2,12 @@
 
 #include <cmath>
 
+#include "kernels/kernels.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
-namespace {
 
 using torch::Tensor;
-
-struct Step {
-  float beta1, beta2, epsilon, rate, decay, grad_scale, correction2;
-};
-
-/// The whole update of numbers [begin, end): a loop the compiler vectorises.
-void adamw_range(float* __restrict__ w, const float* __restrict__ g, float* __restrict__ m, float* __restrict__ v,
-                 int64_t begin, int64_t end, const Step& s) {
-  for (int64_t i = begin; i < end; ++i) {
-    const float grad = g[i] * s.grad_scale;
-    m[i] = s.beta1 * m[i] + (1 - s.beta1) * grad;
-    v[i] = s.beta2 * v[i] + (1 - s.beta2) * grad * grad;
-    w[i] -= s.decay * w[i] + s.rate * m[i] / (std::sqrt(v[i]) * s.correction2 + s.epsilon);
-  }
-}
-
-}  // namespace
 
 AdamW::AdamW(std::vector<Parameter> parameters, const TrainConfig& config)
     : beta1_(config.adam_beta1), beta2_(config.adam_beta2), epsilon_(config.adam_epsilon) {
@@ -57,19 +40,20 @@ void AdamW::update(Slot& slot, double learning_rate, double grad_scale) const {
     value.addcdiv_(slot.mean, slot.square.sqrt().mul_(correction2).add_(epsilon_), -learning_rate / correction1);
     return;
   }
-  const Step s = {.beta1 = static_cast<float>(beta1_),
-                  .beta2 = static_cast<float>(beta2_),
-                  .epsilon = static_cast<float>(epsilon_),
-                  .rate = static_cast<float>(learning_rate / correction1),
-                  .decay = static_cast<float>(learning_rate * slot.decay),
-                  .grad_scale = static_cast<float>(grad_scale),
-                  .correction2 = static_cast<float>(correction2)};
+  const kernels::AdamWStep step = {.beta1 = static_cast<float>(beta1_),
+                                   .beta2 = static_cast<float>(beta2_),
+                                   .epsilon = static_cast<float>(epsilon_),
+                                   .rate = static_cast<float>(learning_rate / correction1),
+                                   .root_correction = static_cast<float>(correction2),
+                                   .decay = static_cast<float>(learning_rate * slot.decay),
+                                   .grad_scale = static_cast<float>(grad_scale)};
   float* w = value.data_ptr<float>();
   const float* g = grad.data_ptr<float>();
   float* m = slot.mean.data_ptr<float>();
   float* v = slot.square.data_ptr<float>();
-  at::parallel_for(0, value.numel(), 1 << 15,
-                   [&](int64_t begin, int64_t end) { adamw_range(w, g, m, v, begin, end, s); });
+  at::parallel_for(0, value.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
+    kernels::table().adamw(w + begin, g + begin, m + begin, v + begin, end - begin, step);
+  });
 }
 
 void AdamW::zero_grad() {

@@ -84,6 +84,13 @@ TEST_F(PrepareTest, ReusesWhatIsDone) {
   EXPECT_TRUE(prepare_data(options_).value().reused);
 }
 
+TEST_F(PrepareTest, ReusesWhatIsDoneWithTheTokenizerItTrained) {
+  const PreparedData first = prepare_data(options_).value();
+  fs::copy_file(first.tokenizer_model, directory_ / "checkpoint.model");
+  options_.tokenizer = directory_ / "checkpoint.model";
+  EXPECT_TRUE(prepare_data(options_).value().reused);
+}
+
 TEST_F(PrepareTest, StartsAnewWhenSomethingChanged) {
   const auto expect_anew = [&](const char* why) {
     EXPECT_FALSE(prepare_data(options_).value().reused) << why;

@@ -18,6 +18,12 @@ void matmul_q8_0(const float* x, const BlockQ8_0* w, float* y, int64_t tokens, i
 void rms_norm(const float* x, const float* gain, float* y, int64_t rows, int64_t width, float eps);
 void swiglu(const float* gate, const float* up, float* y, int64_t count);
 void add(const float* x, float* y, int64_t count);
+void rms_norm_backward(const float* x, const float* gain, const float* dy, float* dx, float* dgain, int64_t rows,
+                       int64_t width, float eps);
+void swiglu_bf16(const bf16* gate, const bf16* up, bf16* y, int64_t count);
+void swiglu_backward_bf16(const bf16* gate, const bf16* up, const bf16* dy, bf16* dgate, bf16* dup, int64_t count);
+void cross_entropy_bf16(bf16* logits, const int64_t* targets, float* loss, int64_t rows, int64_t vocab);
+void adamw(float* w, const float* gradient, float* m, float* v, int64_t count, const AdamWStep& step);
 
 extern const Table kTable;
 

@@ -12,6 +12,11 @@ const Table kTable = {
     .rms_norm = rms_norm,
     .swiglu = swiglu,
     .add = add,
+    .rms_norm_backward = rms_norm_backward,
+    .swiglu_bf16 = swiglu_bf16,
+    .swiglu_backward_bf16 = swiglu_backward_bf16,
+    .cross_entropy_bf16 = cross_entropy_bf16,
+    .adamw = adamw,
 };
 
 }  // namespace ringflash::kernels::ref

@@ -6,6 +6,7 @@
 #include "kernels/simd/attention-inl.h"
 #include "kernels/simd/elementwise-inl.h"
 #include "kernels/simd/matmul-inl.h"
+#include "kernels/simd/training-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
 
@@ -20,6 +21,11 @@ const Table kTable = {
     .rms_norm = rms_norm,
     .swiglu = swiglu,
     .add = add,
+    .rms_norm_backward = rms_norm_backward,
+    .swiglu_bf16 = swiglu_bf16,
+    .swiglu_backward_bf16 = swiglu_backward_bf16,
+    .cross_entropy_bf16 = cross_entropy_bf16,
+    .adamw = adamw,
 };
 
 }  // namespace ringflash::kernels::RF_ISA

@@ -1,0 +1,68 @@
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/ref/ref.h"
+
+namespace ringflash::kernels::ref {
+
+void rms_norm_backward(const float* x, const float* gain, const float* dy, float* dx, float* dgain, int64_t rows,
+                       int64_t width, float eps) {
+  for (int64_t row = 0; row < rows; ++row, x += width, dy += width, dx += width) {
+    double square = 0, product = 0;
+    for (int64_t i = 0; i < width; ++i) {
+      square += static_cast<double>(x[i]) * x[i];
+      product += static_cast<double>(x[i]) * gain[i] * dy[i];
+    }
+    const double n = static_cast<double>(width);
+    const double scale = 1.0 / std::sqrt(square / n + static_cast<double>(eps));
+    const double pull = product * scale * scale / n;
+    for (int64_t i = 0; i < width; ++i) {
+      dgain[i] = static_cast<float>(dgain[i] + static_cast<double>(dy[i]) * x[i] * scale);
+      dx[i] = static_cast<float>((static_cast<double>(dy[i]) * gain[i] - x[i] * pull) * scale);
+    }
+  }
+}
+
+void swiglu_bf16(const bf16* gate, const bf16* up, bf16* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const double g = to_float(gate[i]);
+    y[i] = to_bf16(static_cast<float>(g / (1.0 + std::exp(-g)) * static_cast<double>(to_float(up[i]))));
+  }
+}
+
+void swiglu_backward_bf16(const bf16* gate, const bf16* up, const bf16* dy, bf16* dgate, bf16* dup, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const double g = to_float(gate[i]), u = to_float(up[i]), d = to_float(dy[i]);
+    const double sigmoid = 1.0 / (1.0 + std::exp(-g));
+    dgate[i] = to_bf16(static_cast<float>(d * u * sigmoid * (1.0 + g * (1.0 - sigmoid))));
+    dup[i] = to_bf16(static_cast<float>(d * g * sigmoid));
+  }
+}
+
+void cross_entropy_bf16(bf16* logits, const int64_t* targets, float* loss, int64_t rows, int64_t vocab) {
+  for (int64_t row = 0; row < rows; ++row, logits += vocab) {
+    const int64_t target = targets[row];
+    double top = to_float(logits[0]), total = 0;
+    for (int64_t i = 0; i < vocab; ++i) top = std::max(top, static_cast<double>(to_float(logits[i])));
+    for (int64_t i = 0; i < vocab; ++i) total += std::exp(to_float(logits[i]) - top);
+    loss[row] = target < 0 ? 0.0f : static_cast<float>(std::log(total) - (to_float(logits[target]) - top));
+    for (int64_t i = 0; i < vocab; ++i) {
+      const double p = std::exp(to_float(logits[i]) - top) / total;
+      logits[i] = target < 0 ? bf16{0} : to_bf16(static_cast<float>(i == target ? p - 1.0 : p));
+    }
+  }
+}
+
+void adamw(float* w, const float* gradient, float* m, float* v, int64_t count, const AdamWStep& s) {
+  for (int64_t i = 0; i < count; ++i) {
+    const double g = static_cast<double>(gradient[i]) * s.grad_scale;
+    const double mean = s.beta1 * static_cast<double>(m[i]) + (1.0 - s.beta1) * g;
+    const double square = s.beta2 * static_cast<double>(v[i]) + (1.0 - s.beta2) * g * g;
+    const double change = s.rate * mean / (std::sqrt(square) * s.root_correction + s.epsilon);
+    w[i] = static_cast<float>(w[i] - s.decay * static_cast<double>(w[i]) - change);
+    m[i] = static_cast<float>(mean);
+    v[i] = static_cast<float>(square);
+  }
+}
+
+}  // namespace ringflash::kernels::ref

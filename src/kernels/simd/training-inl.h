@@ -1,0 +1,170 @@
+// Backward passes of the small ops, and the loss: one pass over memory each.
+#pragma once
+
+#include "kernels/simd/elementwise-inl.h"
+#include "kernels/simd/vec.h"
+#include "kernels/simd/weights-inl.h"
+
+namespace ringflash::kernels::RF_ISA {
+
+/// The low halves of the lanes.
+inline void store_u16(void* p, VecI v) {
+#if RF_LANES == 16
+  _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_maskz_cvtepi32_epi16(0xffff, (__m512i)v));
+#elif RF_LANES == 8
+  const __m128i low = _mm256_castsi256_si128((__m256i)v), high = _mm256_extracti128_si256((__m256i)v, 1);
+  const __m128i mask = _mm_set1_epi32(0xffff);
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm_packus_epi32(_mm_and_si128(low, mask), _mm_and_si128(high, mask)));
+#else
+  const uint16x4_t low = vmovn_u32((uint32x4_t)v);
+  __builtin_memcpy(p, &low, sizeof low);
+#endif
+}
+
+/// Rounds to nearest even. NaN stays NaN unless all its set bits are among the dropped ones.
+inline void store(bf16* p, Vec v) {
+  const VecI u = bits(v);
+  store_u16(p, (u + 0x7fff + ((u >> 16) & 1)) >> 16);
+}
+
+inline void rms_norm_backward_row(const float* x, const float* gain, const float* dy, float* dx, float* dgain,
+                                  int64_t width, float eps) {
+  Vec squares{}, products{};
+  int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) {
+    const Vec v = load(x + i);
+    squares += v * v;
+    products += v * load(gain + i) * load(dy + i);
+  }
+  float square = sum(squares), product = sum(products);
+  for (; i < width; ++i) {
+    square += x[i] * x[i];
+    product += x[i] * gain[i] * dy[i];
+  }
+  const float n = static_cast<float>(width);
+  const float scale = 1.0f / __builtin_sqrtf(square / n + eps);
+  const float pull = product * scale * scale / n;  // along x
+  for (i = 0; i + kLanes <= width; i += kLanes) {
+    const Vec v = load(x + i), d = load(dy + i);
+    store(dx + i, (d * load(gain + i) - v * pull) * scale);
+    store(dgain + i, load(dgain + i) + d * v * scale);
+  }
+  for (; i < width; ++i) {
+    dx[i] = (dy[i] * gain[i] - x[i] * pull) * scale;
+    dgain[i] += dy[i] * x[i] * scale;
+  }
+}
+
+inline void rms_norm_backward(const float* x, const float* gain, const float* dy, float* dx, float* dgain,
+                              int64_t rows, int64_t width, float eps) {
+  for (int64_t row = 0; row < rows; ++row) {
+    rms_norm_backward_row(x + row * width, gain, dy + row * width, dx + row * width, dgain, width, eps);
+  }
+}
+
+/// Runs body on pointers to kLanes values of each array: in place for whole vectors, on padded copies for the tail.
+template <typename Body>
+inline void for_lanes(const bf16* const* in, int inputs, bf16* const* out, int outputs, int64_t count, Body body) {
+  constexpr int kMost = 3;
+  const bf16* from[kMost];
+  bf16* to[kMost];
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int k = 0; k < inputs; ++k) from[k] = in[k] + i;
+    for (int k = 0; k < outputs; ++k) to[k] = out[k] + i;
+    body(from, to);
+  }
+  if (i == count) return;
+  bf16 padded_in[kMost][kLanes] = {}, padded_out[kMost][kLanes];
+  for (int k = 0; k < inputs; ++k) {
+    for (int64_t j = i; j < count; ++j) padded_in[k][j - i] = in[k][j];
+    from[k] = padded_in[k];
+  }
+  for (int k = 0; k < outputs; ++k) to[k] = padded_out[k];
+  body(from, to);
+  for (int k = 0; k < outputs; ++k) {
+    for (int64_t j = i; j < count; ++j) out[k][j] = padded_out[k][j - i];
+  }
+}
+
+inline void swiglu_bf16(const bf16* gate, const bf16* up, bf16* y, int64_t count) {
+  const bf16* const in[] = {gate, up};
+  bf16* const out[] = {y};
+  for_lanes(in, 2, out, 1, count,
+            [](const bf16* const* from, bf16* const* to) { store(to[0], silu(load(from[0])) * load(from[1])); });
+}
+
+inline void swiglu_backward_bf16(const bf16* gate, const bf16* up, const bf16* dy, bf16* dgate, bf16* dup,
+                                 int64_t count) {
+  const bf16* const in[] = {gate, up, dy};
+  bf16* const out[] = {dgate, dup};
+  for_lanes(in, 3, out, 2, count, [](const bf16* const* from, bf16* const* to) {
+    const Vec g = load(from[0]), d = load(from[2]);
+    const Vec z = exp(g < 0.0f ? g : -g);
+    const Vec sigmoid = (g < 0.0f ? z : broadcast(1.0f)) / (1.0f + z);
+    store(to[0], d * load(from[1]) * sigmoid * (1.0f + g * (1.0f - sigmoid)));
+    store(to[1], d * g * sigmoid);
+  });
+}
+
+/// A row of logits as vectors; past the end come values that add nothing to a softmax.
+struct LogitsRow {
+  bf16* logits;
+  int64_t vocab;
+
+  template <typename Body>
+  void for_each(Body body) const {
+    int64_t i = 0;
+    for (; i + kLanes <= vocab; i += kLanes) body(logits + i);
+    if (i == vocab) return;
+    bf16 padded[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) padded[lane] = i + lane < vocab ? logits[i + lane] : bf16{0xff80};
+    body(padded);
+    for (int lane = 0; i + lane < vocab; ++lane) logits[i + lane] = padded[lane];
+  }
+};
+
+inline float cross_entropy_row(bf16* logits, int64_t target, int64_t vocab) {
+  const LogitsRow row{logits, vocab};
+  Vec tops = broadcast(-__builtin_inff());
+  row.for_each([&](const bf16* p) { tops = max(tops, load(p)); });
+  float top = tops[0];
+  for (int lane = 1; lane < kLanes; ++lane) top = tops[lane] > top ? tops[lane] : top;
+  const Vec shift = broadcast(top);
+  const float picked = load_partial(logits + target, 1)[0] - top;
+
+  Vec totals{};
+  row.for_each([&](const bf16* p) { totals += exp(load(p) - shift); });
+  const float total = sum(totals);
+  const Vec inverse = broadcast(1.0f / total);
+  row.for_each([&](bf16* p) { store(p, exp(load(p) - shift) * inverse); });
+
+  bf16 chosen[kLanes];
+  store(chosen, exp(broadcast(picked)) * inverse - 1.0f);
+  logits[target] = chosen[0];
+  return __builtin_logf(total) - picked;
+}
+
+inline void cross_entropy_bf16(bf16* logits, const int64_t* targets, float* loss, int64_t rows, int64_t vocab) {
+  for (int64_t row = 0; row < rows; ++row, logits += vocab) {
+    if (targets[row] >= 0) {
+      loss[row] = cross_entropy_row(logits, targets[row], vocab);
+      continue;
+    }
+    loss[row] = 0;
+    for (int64_t i = 0; i < vocab; ++i) logits[i] = bf16{0};
+  }
+}
+
+inline void adamw(float* __restrict__ w, const float* __restrict__ gradient, float* __restrict__ m,
+                  float* __restrict__ v, int64_t count, const AdamWStep& s) {
+  // A plain loop: the compiler vectorises it with this ISA's flags, square root included.
+  for (int64_t i = 0; i < count; ++i) {
+    const float g = gradient[i] * s.grad_scale;
+    m[i] = s.beta1 * m[i] + (1.0f - s.beta1) * g;
+    v[i] = s.beta2 * v[i] + (1.0f - s.beta2) * g * g;
+    w[i] -= s.decay * w[i] + s.rate * m[i] / (__builtin_sqrtf(v[i]) * s.root_correction + s.epsilon);
+  }
+}
+
+}  // namespace ringflash::kernels::RF_ISA

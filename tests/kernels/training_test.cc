@@ -1,0 +1,183 @@
+// The training ops of every instruction set against formulas in double, over odd sizes.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/rng.h"
+#include "expect_close.h"
+#include "kernels/kernels.h"
+
+namespace ringflash::kernels {
+namespace {
+
+using testing::expect_close;
+using testing::kPoison;
+
+constexpr double kUnit = 0x1p-24;     // largest relative error of rounding to fp32
+constexpr double kBf16Unit = 0x1p-8;  // and to bf16, with room for a double rounding at a tie
+const int64_t kSizes[] = {1, 2, 7, 15, 16, 17, 33, 64, 100, 257};
+
+std::vector<float> random_floats(int64_t count, uint64_t seed, double scale = 1) {
+  Rng rng(seed);
+  std::vector<float> values(count);
+  for (float& value : values) value = static_cast<float>(scale * rng.normal());
+  return values;
+}
+
+std::vector<bf16> random_bf16(int64_t count, uint64_t seed, double scale = 1) {
+  std::vector<bf16> values;
+  for (const float value : random_floats(count, seed, scale)) values.push_back(to_bf16(value));
+  return values;
+}
+
+std::vector<float> floats(const std::vector<bf16>& values) {
+  std::vector<float> out;
+  for (const bf16 value : values) out.push_back(to_float(value));
+  return out;
+}
+
+const std::vector<bf16> poison(int64_t count) { return std::vector<bf16>(count, to_bf16(kPoison)); }
+
+TEST(RmsNormBackward, MatchesTheFormula) {
+  constexpr float kEps = 1e-5f;
+  constexpr int64_t kRows = 3;
+  for (const Table* table : available_tables()) {
+    for (const int64_t width : kSizes) {
+      SCOPED_TRACE(std::string(table->isa) + " width " + std::to_string(width));
+      const auto x = random_floats(kRows * width, 1), gain = random_floats(width, 2), dy = random_floats(kRows * width, 3);
+      std::vector<float> dx(kRows * width + 1, kPoison), dgain(width, 0.5f);
+      table->rms_norm_backward(x.data(), gain.data(), dy.data(), dx.data(), dgain.data(), kRows, width, kEps);
+      ASSERT_TRUE(std::isnan(dx.back())) << "wrote past the end";
+      dx.pop_back();
+      std::vector<double> want_dx(kRows * width), want_dgain(width, 0.5);
+      double largest = 0;
+      for (int64_t row = 0; row < kRows; ++row) {
+        const float* xr = x.data() + row * width;
+        const float* dr = dy.data() + row * width;
+        double square = 0, product = 0, magnitude = 0;
+        for (int64_t i = 0; i < width; ++i) {
+          square += double{xr[i]} * xr[i];
+          product += double{xr[i]} * gain[i] * dr[i];
+          magnitude += std::abs(double{xr[i]} * gain[i] * dr[i]);
+        }
+        const double scale = 1 / std::sqrt(square / static_cast<double>(width) + kEps);
+        for (int64_t i = 0; i < width; ++i) {
+          const double pull = xr[i] * scale * scale / static_cast<double>(width);
+          want_dx[row * width + i] = (double{dr[i]} * gain[i] - product * pull) * scale;
+          want_dgain[i] += dr[i] * xr[i] * scale;
+          largest = std::max(largest, (std::abs(double{dr[i]} * gain[i]) + magnitude * std::abs(pull)) * scale);
+        }
+      }
+      // dx is a difference of two terms, each known to about width/8 + 8 roundings of its own size.
+      const double roundings = static_cast<double>(width) / 8 + 12;
+      expect_close(dx, want_dx, {.absolute = largest * roundings * kUnit});
+      expect_close(dgain, want_dgain, {.absolute = 20 * roundings * kUnit, .relative = roundings * kUnit});
+    }
+  }
+}
+
+TEST(SwigluBf16, ForwardAndBackwardMatchTheFormula) {
+  for (const Table* table : available_tables()) {
+    for (const int64_t count : kSizes) {
+      SCOPED_TRACE(std::string(table->isa) + " count " + std::to_string(count));
+      const auto gate = random_bf16(count, 1, 5), up = random_bf16(count, 2), dy = random_bf16(count, 3);
+      auto y = poison(count + 1), dgate = poison(count + 1), dup = poison(count + 1);
+      table->swiglu_bf16(gate.data(), up.data(), y.data(), count);
+      table->swiglu_backward_bf16(gate.data(), up.data(), dy.data(), dgate.data(), dup.data(), count);
+      for (auto* out : {&y, &dgate, &dup}) {
+        ASSERT_TRUE(std::isnan(to_float(out->back()))) << "wrote past the end";
+        out->pop_back();
+      }
+      std::vector<double> want_y(count), want_dgate(count), want_dup(count);
+      for (int64_t i = 0; i < count; ++i) {
+        const double g = to_float(gate[i]), u = to_float(up[i]), d = to_float(dy[i]);
+        const double sigmoid = 1 / (1 + std::exp(-g));
+        want_y[i] = g * sigmoid * u;
+        want_dgate[i] = d * u * sigmoid * (1 + g * (1 - sigmoid));
+        want_dup[i] = d * g * sigmoid;
+      }
+      // 1 + g (1 - s) passes through zero near g = -1.28: an absolute error of a few fp32 roundings there.
+      const testing::Tolerance tolerance{.absolute = 1e-5, .relative = kBf16Unit};
+      expect_close(floats(y), want_y, tolerance);
+      expect_close(floats(dgate), want_dgate, tolerance);
+      expect_close(floats(dup), want_dup, tolerance);
+    }
+  }
+}
+
+TEST(SwigluBf16, LargeGatesDoNotOverflow) {
+  for (const Table* table : available_tables()) {
+    const std::vector<bf16> gate = {to_bf16(-1e30f), to_bf16(1e30f)}, one(2, to_bf16(1));
+    auto y = poison(2), dgate = poison(2), dup = poison(2);
+    table->swiglu_bf16(gate.data(), one.data(), y.data(), 2);
+    table->swiglu_backward_bf16(gate.data(), one.data(), one.data(), dgate.data(), dup.data(), 2);
+    expect_close(floats(y), std::vector<double>{0, to_float(gate[1])}, {});
+    expect_close(floats(dgate), std::vector<double>{0, 1}, {});
+  }
+}
+
+TEST(CrossEntropyBf16, LossAndGradientMatchTheFormula) {
+  constexpr int64_t kRows = 4;
+  for (const Table* table : available_tables()) {
+    for (const int64_t vocab : kSizes) {
+      SCOPED_TRACE(std::string(table->isa) + " vocab " + std::to_string(vocab));
+      const auto logits = random_bf16(kRows * vocab, 1, 6);
+      const int64_t targets[kRows] = {0, vocab - 1, -100, vocab / 2};
+      auto gradient = logits;
+      gradient.push_back(to_bf16(kPoison));
+      std::vector<float> loss(kRows, kPoison);
+      table->cross_entropy_bf16(gradient.data(), targets, loss.data(), kRows, vocab);
+      ASSERT_TRUE(std::isnan(to_float(gradient.back()))) << "wrote past the end";
+      gradient.pop_back();
+      std::vector<double> want_loss(kRows), want(kRows * vocab);
+      for (int64_t row = 0; row < kRows; ++row) {
+        if (targets[row] < 0) continue;
+        double total = 0;
+        for (int64_t i = 0; i < vocab; ++i) total += std::exp(double{to_float(logits[row * vocab + i])});
+        for (int64_t i = 0; i < vocab; ++i) {
+          const double p = std::exp(double{to_float(logits[row * vocab + i])}) / total;
+          want[row * vocab + i] = p - (i == targets[row]);
+        }
+        want_loss[row] = std::log(total) - to_float(logits[row * vocab + targets[row]]);
+      }
+      expect_close(loss, want_loss, {.absolute = 1e-5, .relative = 1e-6});
+      expect_close(floats(gradient), want, {.absolute = 1e-6, .relative = kBf16Unit});
+    }
+  }
+}
+
+TEST(AdamW, MatchesTheFormula) {
+  const AdamWStep s = {.beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f, .rate = 0.02f, .root_correction = 1.5f,
+                       .decay = 0.001f, .grad_scale = 0.5f};
+  for (const Table* table : available_tables()) {
+    for (const int64_t count : kSizes) {
+      SCOPED_TRACE(std::string(table->isa) + " count " + std::to_string(count));
+      const auto w0 = random_floats(count, 1), g = random_floats(count, 2), m0 = random_floats(count, 3);
+      auto v0 = random_floats(count, 4);
+      for (float& v : v0) v *= v;
+      auto w = w0, m = m0, v = v0;
+      for (auto* values : {&w, &m, &v}) values->push_back(kPoison);
+      table->adamw(w.data(), g.data(), m.data(), v.data(), count, s);
+      std::vector<double> want_w, want_m, want_v;
+      for (int64_t i = 0; i < count; ++i) {
+        const double grad = 0.5 * g[i];
+        want_m.push_back(double{s.beta1} * m0[i] + (1 - double{s.beta1}) * grad);
+        want_v.push_back(double{s.beta2} * v0[i] + (1 - double{s.beta2}) * grad * grad);
+        want_w.push_back(w0[i] - double{s.decay} * w0[i] -
+                         double{s.rate} * want_m[i] / (std::sqrt(want_v[i]) * s.root_correction + s.epsilon));
+      }
+      for (auto* values : {&w, &m, &v}) {
+        ASSERT_TRUE(std::isnan(values->back())) << "wrote past the end";
+        values->pop_back();
+      }
+      // Each is a sum of at most three terms of order 1 with a handful of roundings; beta2's complement cancels.
+      const testing::Tolerance tolerance{.absolute = 24 * kUnit, .relative = 24 * kUnit};
+      expect_close(m, want_m, tolerance);
+      expect_close(v, want_v, tolerance);
+      expect_close(w, want_w, tolerance);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ringflash::kernels

@@ -1,0 +1,89 @@
+#include "train/modules.h"
+
+#include <map>
+
+#include "model/presets.h"
+#include "model/tensors.h"
+#include "torch_support.h"
+
+namespace ringflash {
+namespace {
+
+using torch::Tensor;
+
+ModelConfig small_config() {
+  ModelConfig config = preset_config("tiny").value();
+  config.ring = {.window = 16, .stride = 8, .global_ratio = 0.25, .sink_tokens = 2};
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = 2;
+  return config;
+}
+
+std::map<std::string, std::vector<int64_t>> inventory_of(const ModelConfig& config) {
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const TensorSpec& spec : tensor_inventory(config)) shapes[spec.name] = spec.shape;
+  return shapes;
+}
+
+TEST(CausalLm, ParametersAreTheInventory) {
+  ModelConfig tied = small_config(), untied = small_config(), full = small_config();
+  untied.tie_word_embeddings = false;
+  full.attention.assign(full.num_hidden_layers, AttentionKind::kFull);
+  for (const ModelConfig& config : {tied, untied, full}) {
+    CausalLm model(config, 1);
+    std::map<std::string, std::vector<int64_t>> shapes;
+    for (const auto& item : model->named_parameters()) shapes[item.key()] = item.value().sizes().vec();
+    EXPECT_EQ(shapes, inventory_of(config));
+  }
+}
+
+TEST(CausalLm, SeedDecidesTheWeights) {
+  const auto weight = [](uint64_t seed) { return CausalLm(small_config(), seed)->parameters()[0].detach(); };
+  EXPECT_TRUE(torch::equal(weight(1), weight(1)));
+  EXPECT_FALSE(torch::equal(weight(1), weight(2)));
+}
+
+TEST(CausalLm, LossIsTheLogitsCrossEntropyAndReachesEveryParameter) {
+  const ModelConfig config = small_config();
+  CausalLm model(config, 3);
+  const int64_t tokens = 90;
+  const Tensor ids = torch::arange(tokens) * 7 % config.vocab_size;
+  const Tensor targets = torch::arange(tokens) * 13 % config.vocab_size;
+  const std::vector<int64_t> bounds = {0, 60, 90};
+  const Tensor loss = model->loss_sum(ids, targets, bounds, torch::kFloat32);
+  const Tensor logp = torch::log_softmax(model->logits(ids, bounds, torch::kFloat32).to(torch::kFloat64), 1);
+  const Tensor want = -logp.gather(1, targets.unsqueeze(1)).sum();
+  testing::expect_close(loss.reshape({1}), want.reshape({1}), {.relative = 1e-6}, "loss");
+  loss.backward();
+  for (const auto& item : model->named_parameters()) {
+    ASSERT_TRUE(item.value().grad().defined()) << item.key();
+    EXPECT_GT(item.value().grad().abs().max().item<double>(), 0) << item.key();
+  }
+}
+
+TEST(CausalLm, NeverLooksAhead) {
+  const ModelConfig config = small_config();
+  CausalLm model(config, 3);
+  torch::NoGradGuard no_grad;
+  const Tensor ids = torch::arange(80) * 7 % config.vocab_size;
+  Tensor changed = ids.clone();
+  changed.slice(0, 50).fill_(5);
+  const Tensor a = model->logits(ids, {0, 80}, torch::kFloat32);
+  const Tensor b = model->logits(changed, {0, 80}, torch::kFloat32);
+  EXPECT_TRUE(torch::equal(a.slice(0, 0, 50), b.slice(0, 0, 50)));
+  EXPECT_FALSE(torch::equal(a.slice(0, 50), b.slice(0, 50)));
+}
+
+TEST(CausalLm, PackedDocumentsAreAlone) {
+  const ModelConfig config = small_config();
+  CausalLm model(config, 3);
+  torch::NoGradGuard no_grad;
+  const Tensor ids = torch::arange(80) * 7 % config.vocab_size;
+  const Tensor packed = model->logits(ids, {0, 33, 80}, torch::kFloat32);
+  const Tensor second = model->logits(ids.slice(0, 33), {0, 47}, torch::kFloat32);
+  // Same arithmetic on other rows of a matrix product: only its blocking may differ.
+  testing::expect_close(packed.slice(0, 33), second.to(torch::kFloat64), {.absolute = 2e-5}, "second document");
+}
+
+}  // namespace
+}  // namespace ringflash

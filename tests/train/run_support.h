@@ -1,0 +1,35 @@
+// A small training run on invented text.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "base/file.h"
+#include "support/prose.h"
+#include "train/trainer.h"
+
+namespace ringflash::testing {
+
+/// Writes `documents` text files under `folder`.
+inline void write_corpus(const std::filesystem::path& folder, int documents, size_t bytes) {
+  std::filesystem::create_directories(folder);
+  for (int i = 0; i < documents; ++i) {
+    const Status written = write_file(folder / (std::to_string(i) + ".txt"), prose(bytes, 100 + i));
+    RF_CHECK(written.ok());
+  }
+}
+
+/// The tiny preset with chunks of 32, so that a row of 256 tokens holds pages.
+inline TrainRequest small_run(const std::filesystem::path& data, const std::filesystem::path& out, int steps) {
+  TrainRequest request;
+  request.data = {data};
+  request.out = out;
+  request.preset = "tiny";
+  request.threads = 2;
+  request.quiet = true;
+  request.settings = {{"max_steps", std::to_string(steps)}, {"vocab_size", "400"}, {"window", "64"},
+                      {"stride", "32"},  {"heldout_fraction", "0.1"}};
+  return request;
+}
+
+}  // namespace ringflash::testing

@@ -1,0 +1,159 @@
+// Whole training runs: they learn, resume to the bit, and fail with reasons.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "format/checkpoint.h"
+#include "run_support.h"
+#include "temporary_directory.h"
+
+namespace ringflash {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::small_run;
+
+std::vector<double> losses(const fs::path& run) {
+  std::vector<double> values;
+  std::ifstream lines(run / "metrics.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = nlohmann::json::parse(line);
+    if (json.contains("loss")) values.push_back(json["loss"].get<double>());
+  }
+  return values;
+}
+
+class Training : public ::testing::Test {
+ protected:
+  void SetUp() override { testing::write_corpus(data_, 12, 8000); }
+
+  TrainReport run(const TrainRequest& request) {
+    const Result<TrainReport> report = run_training(request);
+    EXPECT_TRUE(report.ok()) << report.error().message;
+    return report ? *report : TrainReport{};
+  }
+
+  std::string failure(const TrainRequest& request) {
+    const Result<TrainReport> report = run_training(request);
+    EXPECT_FALSE(report.ok());
+    return report ? "" : report.error().message;
+  }
+
+  const testing::TemporaryDirectory directory_;
+  const fs::path data_ = directory_ / "data", out_ = directory_ / "run";
+};
+
+TEST_F(Training, LearnsAndWritesAWholeCheckpoint) {
+  const TrainReport report = run(small_run(data_, out_, 40));
+  EXPECT_EQ(report.steps, 40);
+  EXPECT_LT(report.last_bits_per_byte, 0.8 * report.first_bits_per_byte);
+  const Result<Checkpoint> checkpoint = open_checkpoint(out_);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+  EXPECT_EQ(checkpoint->directory, out_ / "checkpoint-40");
+  EXPECT_EQ(checkpoint->config.ring.window, 64);
+  EXPECT_EQ(losses(out_).size(), 40u);
+}
+
+TEST_F(Training, ResumedLossesAreBitIdentical) {
+  TrainRequest request = small_run(data_, out_, 20);
+  request.settings.emplace_back("save_steps", "10");
+  run(request);
+  const std::vector<double> whole = losses(out_);
+  ASSERT_EQ(whole.size(), 20u);
+
+  // As after a kill between the two checkpoints: the later one is not there, the log is ahead.
+  fs::remove_all(out_ / "checkpoint-20");
+  TrainRequest again = request;
+  again.settings.clear();
+  again.resume = true;
+  EXPECT_EQ(run(again).steps, 20);
+  EXPECT_EQ(losses(out_), whole);
+}
+
+TEST_F(Training, ResumingACompleteRunChangesNothing) {
+  TrainRequest request = small_run(data_, out_, 5);
+  run(request);
+  request.settings.clear();
+  request.resume = true;
+  const TrainReport report = run(request);
+  EXPECT_EQ(report.steps, 5);
+  EXPECT_GT(report.last_bits_per_byte, 0);
+  EXPECT_EQ(losses(out_).size(), 5u);
+}
+
+TEST_F(Training, InterruptFinishesTheStepAndSaves) {
+  TrainRequest request = small_run(data_, out_, 1'000'000);
+  request.settings.emplace_back("eval_tokens", "256");
+  // The signal arrives once training is under way: when the first step's line is in the log.
+  std::thread killer([&] {
+    for (int i = 0; i < 600 && (!fs::exists(out_ / "metrics.jsonl") || losses(out_).empty()); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    std::raise(SIGINT);
+  });
+  const TrainReport report = run(request);
+  killer.join();
+  EXPECT_TRUE(report.interrupted);
+  EXPECT_GT(report.steps, 0);
+  EXPECT_EQ(report.checkpoint, out_ / ("checkpoint-" + std::to_string(report.steps)));
+  EXPECT_TRUE(open_checkpoint(report.checkpoint).ok());
+}
+
+TEST_F(Training, GradientAccumulationIsTheBiggerBatch) {
+  TrainRequest whole = small_run(data_, out_, 3), parts = small_run(data_, directory_ / "parts", 3);
+  for (TrainRequest* request : {&whole, &parts}) request->settings.emplace_back("precision", "fp32");
+  whole.settings.emplace_back("batch_size", "4");
+  parts.settings.emplace_back("batch_size", "1");
+  parts.settings.emplace_back("gradient_accumulation_steps", "4");
+  run(whole);
+  run(parts);
+  const std::vector<double> a = losses(out_), b = losses(directory_ / "parts");
+  ASSERT_EQ(a.size(), b.size());
+  // The same sums in another order; Adam divides by their size, so rounding is all that may differ.
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-4);
+}
+
+TEST_F(Training, StartsFromACheckpoint) {
+  const TrainReport first = run(small_run(data_, out_, 40));
+  TrainRequest request = small_run(data_, directory_ / "tuned", 1);
+  request.from = out_;
+  request.settings = {{"max_steps", "1"}, {"sequence_length", "256"}, {"heldout_fraction", "0.1"}};
+  EXPECT_NEAR(run(request).first_bits_per_byte, first.last_bits_per_byte, 1e-6);
+}
+
+TEST_F(Training, RefusesWhatItCannotDo) {
+  const auto with = [&](const std::string& key, const std::string& value) {
+    TrainRequest request = small_run(data_, directory_ / "never", 5);
+    request.settings.emplace_back(key, value);
+    return failure(request);
+  };
+  EXPECT_NE(with("no_such_key", "1").find("no_such_key"), std::string::npos);
+  EXPECT_NE(with("max_steps", "x").find("max_steps"), std::string::npos);
+  EXPECT_NE(with("window", "65").find("multiple of stride"), std::string::npos);
+  EXPECT_NE(with("num_key_value_heads", "3").find("num_key_value_heads"), std::string::npos);
+  EXPECT_NE(with("sequence_length", "1000000").find("tokens"), std::string::npos);
+
+  TrainRequest missing = small_run(directory_ / "nowhere", directory_ / "never", 5);
+  EXPECT_NE(failure(missing).find("nowhere"), std::string::npos);
+  fs::create_directories(directory_ / "empty");
+  TrainRequest empty = small_run(directory_ / "empty", directory_ / "never", 5);
+  EXPECT_NE(failure(empty).find("empty"), std::string::npos);
+  TrainRequest unknown = small_run(data_, directory_ / "never", 5);
+  unknown.preset = "huge";
+  EXPECT_NE(failure(unknown).find("nano"), std::string::npos);
+}
+
+TEST_F(Training, KeepsAnEarlierRunFromBeingOverwritten) {
+  run(small_run(data_, out_, 2));
+  EXPECT_NE(failure(small_run(data_, out_, 2)).find("--resume"), std::string::npos);
+  TrainRequest changed = small_run(data_, out_, 4);
+  changed.resume = true;
+  changed.settings = {{"learning_rate", "0.1"}};
+  EXPECT_NE(failure(changed).find("learning_rate"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace ringflash
