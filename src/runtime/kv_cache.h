@@ -1,6 +1,6 @@
-// What one KV head of one layer keeps of the past (DESIGN section 3, "Cache at decode"). Full layers keep every key
-// and value. Ring layers keep a ring of window + stride slots, and of each complete chunk its page; keys of pages
-// are stored as global logits want them, rotated only with global_rope.
+// What one KV head of one layer keeps of the past (DESIGN section 3, "Cache at decode"). Full layers keep
+// every key and value. Ring layers keep a ring of window + stride slots, and of each complete chunk its page;
+// keys of pages are stored as global logits want them, rotated only with global_rope.
 #pragma once
 
 #include <cstdint>
@@ -62,12 +62,12 @@ class OpenPage {
 
 /// A run of new tokens of one KV head: rows `k_stride` and so on apart, all within one chunk in a ring layer.
 struct NewKeys {
-  int64_t first, count;    ///< positions
-  const float* k;          ///< unrotated
+  int64_t first, count;  ///< positions
+  const float* k;        ///< unrotated
   const float* k_rotated;
   const float* v;
-  int64_t stride;          ///< of k, k_rotated and v
-  const float* router;     ///< scores r, null in layers without router
+  int64_t stride;       ///< of k, k_rotated and v
+  const float* router;  ///< scores r, null in layers without router
   int64_t router_stride;
 };
 
@@ -80,9 +80,9 @@ class HeadCache {
   /// queries from here on do not see.
   void append(const NewKeys& keys);
 
-  /// Sets `spans` to what queries at positions first, first + 1, ... see. They must be among the tokens of the
-  /// last append; in a ring layer that makes them one chunk. The order depends on the chunk alone: pages, older
-  /// chunks, own chunk.
+  /// Sets `spans` to what queries at positions first, first + 1, ... see. They must be among the tokens of
+  /// the last append; in a ring layer that makes them one chunk. The order depends on the chunk alone: pages,
+  /// older chunks, own chunk.
   void visible(int64_t first, std::vector<kernels::KeySpan>& spans) const;
 
   int64_t bytes() const;

@@ -16,10 +16,13 @@ constexpr int64_t kTaskElements = 8192;
 // Outputs of a task are whole cache lines, so that no two threads write the same one.
 constexpr int64_t kOutputGranule = 16;
 
-// Queries of one attention task: enough to reuse the keys it reads, few enough to spread a piece over the threads.
+// Queries of one attention task: enough to reuse the keys it reads, few enough to spread a piece over the
+// threads.
 constexpr int64_t kQueryTokens = 32;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
 /// Calls body(first, count) for runs that cover [0, tokens), on all threads if the rows are work enough.
 template <typename Body>
@@ -31,17 +34,19 @@ void for_token_runs(Executor& executor, int64_t tokens, int64_t width, const Bod
   });
 }
 
-void matmul_range(const kernels::Table& table, const WeightMatrix& w, const float* x, float* y, int64_t tokens,
-                  int64_t begin, int64_t end) {
+void matmul_range(const kernels::Table& table, const WeightMatrix& w, const float* x, float* y,
+                  int64_t tokens, int64_t begin, int64_t end) {
   switch (w.type) {
     case GgufType::kF32:
       return table.matmul_f32(x, static_cast<const float*>(w.data), y, tokens, w.columns, w.rows, begin, end);
     case GgufType::kBF16:
       return table.matmul_bf16(x, static_cast<const bf16*>(w.data), y, tokens, w.columns, w.rows, begin, end);
     case GgufType::kQ8_0:
-      return table.matmul_q8_0(x, static_cast<const BlockQ8_0*>(w.data), y, tokens, w.columns, w.rows, begin, end);
+      return table.matmul_q8_0(x, static_cast<const BlockQ8_0*>(w.data), y, tokens, w.columns, w.rows, begin,
+                               end);
     case GgufType::kF16:
-    case GgufType::kI8: break;  // not accepted by Model::load
+    case GgufType::kI8:
+      break;  // not accepted by Model::load
   }
   RF_UNREACHABLE();
 }
@@ -64,7 +69,8 @@ void read_row(const WeightMatrix& w, int64_t row, std::span<float> out) {
       return dequantize_q8_0({first, static_cast<size_t>(blocks)}, out);
     }
     case GgufType::kF16:
-    case GgufType::kI8: break;  // not accepted by Model::load
+    case GgufType::kI8:
+      break;  // not accepted by Model::load
   }
   RF_UNREACHABLE();
 }
@@ -100,7 +106,8 @@ void rotate_and_store(TokenRun piece, int64_t head, bool routed, HeadCache& cach
 }
 
 /// attended[t] for tokens [begin, begin + count) of the piece and one KV head's group.
-void attend_block(TokenRun piece, int64_t head, int64_t begin, int64_t count, const HeadCache& cache, Workspace& work) {
+void attend_block(TokenRun piece, int64_t head, int64_t begin, int64_t count, const HeadCache& cache,
+                  Workspace& work) {
   const ModelConfig& c = work.config;
   const int64_t at = begin * c.query_size() + head * c.heads_per_group() * c.head_dim;
   std::vector<kernels::KeySpan> spans;
@@ -129,8 +136,8 @@ void attend(TokenRun piece, bool routed, std::vector<HeadCache>& cache, Workspac
   work.executor.for_each(heads * ceil_div(piece.tokens, kQueryTokens), [&](int64_t task) {
     const int64_t head = task % heads;
     const int64_t begin = task / heads * kQueryTokens;
-    attend_block(piece, head, begin, std::min(kQueryTokens, piece.tokens - begin), cache[static_cast<size_t>(head)],
-                 work);
+    attend_block(piece, head, begin, std::min(kQueryTokens, piece.tokens - begin),
+                 cache[static_cast<size_t>(head)], work);
   });
 }
 
@@ -138,7 +145,9 @@ void attend(TokenRun piece, bool routed, std::vector<HeadCache>& cache, Workspac
 
 Workspace::Workspace(const ModelConfig& model_config, Executor& threads, int64_t max_tokens)
     : config(model_config), kernels(kernels::table()), executor(threads) {
-  const auto sized = [&](int64_t width) { return AlignedVector<float>(static_cast<size_t>(max_tokens * width)); };
+  const auto sized = [&](int64_t width) {
+    return AlignedVector<float>(static_cast<size_t>(max_tokens * width));
+  };
   hidden = sized(config.hidden_size);
   normed = sized(config.hidden_size);
   q = sized(config.query_size());

@@ -1,5 +1,5 @@
-// The decoder block of DESIGN section 4 for one piece of a sequence: which weights meet which activations. The
-// arithmetic is in kernels/, split here over the threads.
+// The decoder block of DESIGN section 4 for one piece of a sequence: which weights meet which activations.
+// The arithmetic is in kernels/, split here over the threads.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ struct Workspace {
   const ModelConfig& config;
   const kernels::Table& kernels;
   Executor& executor;
-  AlignedVector<float> hidden;    ///< the residual stream
-  AlignedVector<float> normed;    ///< and later the block's output, before it is added
+  AlignedVector<float> hidden;  ///< the residual stream
+  AlignedVector<float> normed;  ///< and later the block's output, before it is added
   AlignedVector<float> q, q_rotated, k, k_rotated, v, router, attended;
   AlignedVector<float> gate, up;
   kernels::RopeTable rope;

@@ -13,9 +13,11 @@ namespace {
 std::vector<GgufType> accepted_types(TensorRole role) {
   switch (role) {
     case TensorRole::kEmbedding:
-    case TensorRole::kLinear: return {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0};
+    case TensorRole::kLinear:
+      return {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0};
     case TensorRole::kRouter:
-    case TensorRole::kNorm: return {GgufType::kF32};
+    case TensorRole::kNorm:
+      return {GgufType::kF32};
   }
   RF_UNREACHABLE();
 }
@@ -31,7 +33,8 @@ Status check_tensor(const GgufFile& file, const TensorSpec& spec) {
   const GgufTensor* tensor = file.find(spec.name);
   if (tensor == nullptr) return Error{place + " is missing"};
   if (tensor->shape != spec.shape) {
-    return Error{place + ": expected shape " + shape_text(spec.shape) + ", found " + shape_text(tensor->shape)};
+    return Error{place + ": expected shape " + shape_text(spec.shape) + ", found " +
+                 shape_text(tensor->shape)};
   }
   std::string names;
   for (const GgufType type : accepted_types(spec.role)) {
@@ -78,8 +81,8 @@ Result<Model> Model::load(const std::filesystem::path& path) {
   RF_TRY(Vocabulary vocabulary, read_vocabulary(file));
   const auto pieces = static_cast<int64_t>(vocabulary.pieces.size());
   if (pieces != config.vocab_size) {
-    return Error{"expected a tokenizer of vocab_size = " + std::to_string(config.vocab_size) + " pieces, found " +
-                 std::to_string(pieces)}
+    return Error{"expected a tokenizer of vocab_size = " + std::to_string(config.vocab_size) +
+                 " pieces, found " + std::to_string(pieces)}
         .in(path.string());
   }
   auto tokenizer = Tokenizer::create(std::move(vocabulary));

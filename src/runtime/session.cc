@@ -9,8 +9,8 @@
 namespace ringflash {
 namespace {
 
-// Tokens that go through the layers together: enough for the matmuls to run at the speed of arithmetic, fewer where
-// a layer is so wide that its activations would take more than kActivations numbers.
+// Tokens that go through the layers together: enough for the matmuls to run at the speed of arithmetic, fewer
+// where a layer is so wide that its activations would take more than kActivations numbers.
 constexpr int64_t kPieceTokens = 256;
 constexpr int64_t kActivations = int64_t{1} << 26;
 
@@ -55,7 +55,7 @@ struct Session::State {
   const Model& model;
   const ModelConfig& config;
   int64_t context, piece_tokens;
-  int64_t chunk_tokens;  ///< a piece lies within one chunk of this many; the whole context without ring layers
+  int64_t chunk_tokens;  ///< a piece lies within one chunk; the whole context where no layer is a ring
   int64_t logit_rows;
   int64_t position = 0;
   Workspace work;
@@ -68,13 +68,14 @@ Status Session::State::check(std::span<const int32_t> ids) const {
   if (count > context - position) {
     const std::string holds = ", the context holds " + std::to_string(context);
     if (position == 0) return Error{"the prompt has " + std::to_string(count) + " tokens" + holds};
-    return Error{std::to_string(count) + " tokens cannot follow the " + std::to_string(position) + " so far" + holds};
+    return Error{std::to_string(count) + " tokens cannot follow the " + std::to_string(position) + " so far" +
+                 holds};
   }
   const int64_t vocabulary = config.vocab_size;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] >= 0 && ids[i] < vocabulary) continue;
-    return Error{"token " + std::to_string(i) + ": expected an id from 0 to " + std::to_string(vocabulary - 1) +
-                 ", found " + std::to_string(ids[i])};
+    return Error{"token " + std::to_string(i) + ": expected an id from 0 to " +
+                 std::to_string(vocabulary - 1) + ", found " + std::to_string(ids[i])};
   }
   return {};
 }
@@ -82,7 +83,8 @@ Status Session::State::check(std::span<const int32_t> ids) const {
 void Session::State::run_piece(std::span<const int32_t> ids) {
   const TokenRun piece = {position, static_cast<int64_t>(ids.size())};
   if (position + piece.tokens > work.rope.first + work.rope.count) {
-    // Made for more positions than the piece has, so that decoding one by one does not make a table each time.
+    // Made for more positions than the piece has, so that decoding one by one does not make a table each
+    // time.
     work.rope = kernels::make_rope_table(position, kPieceTokens, config.head_dim, config.rope_theta);
   }
   embed(model, ids, work);
@@ -122,8 +124,11 @@ Status Session::append(std::span<const int32_t> ids, LogitsFor wanted, LogitsSin
     const auto tokens = static_cast<int64_t>(piece.size());
     s.run_piece(piece);
     switch (wanted) {
-      case LogitsFor::kNone: continue;
-      case LogitsFor::kAll: s.emit_logits(0, tokens, first, sink); continue;
+      case LogitsFor::kNone:
+        continue;
+      case LogitsFor::kAll:
+        s.emit_logits(0, tokens, first, sink);
+        continue;
       case LogitsFor::kLast:
         if (ids.empty()) s.emit_logits(tokens - 1, 1, s.position - 1, sink);
         continue;
@@ -133,9 +138,15 @@ Status Session::append(std::span<const int32_t> ids, LogitsFor wanted, LogitsSin
   return {};
 }
 
-const Model& Session::model() const { return state_->model; }
-int64_t Session::position() const { return state_->position; }
-int64_t Session::context() const { return state_->context; }
+const Model& Session::model() const {
+  return state_->model;
+}
+int64_t Session::position() const {
+  return state_->position;
+}
+int64_t Session::context() const {
+  return state_->context;
+}
 
 int64_t Session::cache_bytes() const {
   int64_t bytes = 0;

@@ -40,7 +40,8 @@ TEST(RmsNorm, MatchesTheFormula) {
         const double rms = std::sqrt(squares / static_cast<double>(width) + double{kEps});
         for (int64_t i = 0; i < width; ++i) expected[row * width + i] = x[row * width + i] / rms * gain[i];
       }
-      // The sum has only positive terms in at least four lanes; its error halves in the root; six roundings follow.
+      // The sum has only positive terms in at least four lanes; its error halves in the root; six roundings
+      // follow.
       expect_close(y, expected, {.relative = (static_cast<double>(width) / 8 + 8) * kUnit});
     }
   }
@@ -87,7 +88,8 @@ TEST(Swiglu, MatchesTheFormulaAlsoInPlace) {
 }
 
 TEST(Swiglu, SurvivesExtremeGates) {
-  const std::vector<float> gate = {-1e30f, -1000, -104, -90, -88, -87, -86, 0, 86, 87, 88, 89, 104, 1000, 1e30f};
+  const std::vector<float> gate = {-1e30f, -1000, -104, -90, -88, -87,  -86,  0,
+                                   86,     87,    88,   89,  104, 1000, 1e30f};
   const std::vector<float> up(gate.size(), 1.5f);
   for (const Table* table : available_tables()) {
     SCOPED_TRACE(table->isa);

@@ -16,7 +16,8 @@ using testing::kPoison;
 
 enum class Format { kF32, kBf16, kQ8_0 };
 
-/// Values between poisoned ones, starting `offset` elements into the allocation: reading beyond either end shows.
+/// Values between poisoned ones, starting `offset` elements into the allocation: reading beyond either end
+/// shows.
 template <typename T>
 struct Guarded {
   Guarded(int64_t count, int64_t offset, T poison) : begin(offset), all(offset + count + 40, poison) {}
@@ -28,8 +29,13 @@ struct Guarded {
 /// One random product x . w^T with its exact result.
 struct Case {
   Case(Format f, int64_t tokens_, int64_t in_, int64_t out_, int64_t offset = 1)
-      : format(f), tokens(tokens_), in(in_), out(out_), x(tokens * in, offset, kPoison),
-        dequantised(out * in, offset, kPoison), bf16s(out * in, offset, bf16{0x7fff}),
+      : format(f),
+        tokens(tokens_),
+        in(in_),
+        out(out_),
+        x(tokens * in, offset, kPoison),
+        dequantised(out * in, offset, kPoison),
+        bf16s(out * in, offset, bf16{0x7fff}),
         blocks(out * in / BlockQ8_0::kWeights, offset, BlockQ8_0{fp16{0x7fff}, {}}) {
     Rng rng(static_cast<uint64_t>(tokens * 1000003 + in * 101 + out));
     for (int64_t i = 0; i < tokens * in; ++i) x.data()[i] = static_cast<float>(rng.normal());
@@ -38,11 +44,15 @@ struct Case {
 
   float set_weight(int64_t i, Rng& rng) {
     switch (format) {
-      case Format::kF32: return static_cast<float>(rng.normal());
-      case Format::kBf16: return to_float(bf16s.data()[i] = to_bf16(static_cast<float>(rng.normal())));
+      case Format::kF32:
+        return static_cast<float>(rng.normal());
+      case Format::kBf16:
+        return to_float(bf16s.data()[i] = to_bf16(static_cast<float>(rng.normal())));
       case Format::kQ8_0: {
         BlockQ8_0& block = blocks.data()[i / BlockQ8_0::kWeights];
-        if (i % BlockQ8_0::kWeights == 0) block.scale = to_fp16(static_cast<float>(0.001 + 0.01 * rng.uniform()));
+        if (i % BlockQ8_0::kWeights == 0) {
+          block.scale = to_fp16(static_cast<float>(0.001 + 0.01 * rng.uniform()));
+        }
         auto& value = block.values[i % BlockQ8_0::kWeights];
         value = static_cast<int8_t>(static_cast<int64_t>(rng.below(255)) - 127);
         return to_float(block.scale) * static_cast<float>(value);
@@ -58,8 +68,10 @@ struct Case {
     switch (format) {
       case Format::kF32:
         return table.matmul_f32(rows, dequantised.data(), y, count, in, y_stride, out_begin, out_end);
-      case Format::kBf16: return table.matmul_bf16(rows, bf16s.data(), y, count, in, y_stride, out_begin, out_end);
-      case Format::kQ8_0: return table.matmul_q8_0(rows, blocks.data(), y, count, in, y_stride, out_begin, out_end);
+      case Format::kBf16:
+        return table.matmul_bf16(rows, bf16s.data(), y, count, in, y_stride, out_begin, out_end);
+      case Format::kQ8_0:
+        return table.matmul_q8_0(rows, blocks.data(), y, count, in, y_stride, out_begin, out_end);
     }
     RF_UNREACHABLE();
   }
@@ -77,8 +89,9 @@ struct Case {
   Guarded<BlockQ8_0> blocks;
 };
 
-/// |error| <= u * (length of the longest chain of roundings) * sum |x w|, u = 2^-24: at least four lanes share the
-/// inputs, then come two additions of lanes, one per 1024 inputs, and the last rounding (Higham 2002, section 3.1).
+/// |error| <= u * (length of the longest chain of roundings) * sum |x w|, u = 2^-24: at least four lanes
+/// share the inputs, then come two additions of lanes, one per 1024 inputs, and the last rounding (Higham
+/// 2002, section 3.1).
 void expect_product(Case& c, const float* y, int64_t y_stride, int64_t out_begin, int64_t out_end) {
   const double chain = static_cast<double>(c.in) / 4 + static_cast<double>(c.in) / 1024 + 8;
   for (int64_t t = 0; t < c.tokens; ++t) {
@@ -94,7 +107,8 @@ void expect_product(Case& c, const float* y, int64_t y_stride, int64_t out_begin
         sum += product;
         magnitude += std::abs(product);
       }
-      ASSERT_TRUE(is_close(std::span(&got, 1), std::span<const double>(&sum, 1), {chain * 0x1p-24 * magnitude}))
+      ASSERT_TRUE(
+          is_close(std::span(&got, 1), std::span<const double>(&sum, 1), {chain * 0x1p-24 * magnitude}))
           << "token " << t << " output " << o;
     }
   }
@@ -114,7 +128,8 @@ TEST_P(Matmul, MatchesTheDoubleSumAndWritesNothingElse) {
       for (const int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 64}) {
         const int64_t out = tokens == 64 ? 9 : 21;
         for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, out}, {3, 8}, {5, 6}, {4, 4}}) {
-          SCOPED_TRACE(std::string(table->isa) + " in " + std::to_string(in) + " tokens " + std::to_string(tokens));
+          SCOPED_TRACE(std::string(table->isa) + " in " + std::to_string(in) + " tokens " +
+                       std::to_string(tokens));
           Case c(GetParam(), tokens, in, out, 1 + in % 3);
           const int64_t y_stride = out + 2;
           std::vector<float> y(tokens * y_stride, kPoison);
@@ -170,9 +185,12 @@ TEST_P(Matmul, ManyOutputsAreCutIntoBlocks) {
 INSTANTIATE_TEST_SUITE_P(Formats, Matmul, ::testing::Values(Format::kF32, Format::kBf16, Format::kQ8_0),
                          [](const auto& test) -> std::string {
                            switch (test.param) {
-                             case Format::kF32: return "F32";
-                             case Format::kBf16: return "BF16";
-                             case Format::kQ8_0: return "Q8_0";
+                             case Format::kF32:
+                               return "F32";
+                             case Format::kBf16:
+                               return "BF16";
+                             case Format::kQ8_0:
+                               return "Q8_0";
                            }
                            RF_UNREACHABLE();
                          });

@@ -38,8 +38,13 @@ class Sequence {
   void append(int64_t count) {
     const bool routed = kind_ == AttentionKind::kRing && ring_.page_tokens() > 0;
     const int64_t at = end_ * kHeadDim;
-    cache_.append({.first = end_, .count = count, .k = k_.data() + at, .k_rotated = k_rotated_.data() + at,
-                   .v = v_.data() + at, .stride = kHeadDim, .router = routed ? scores_.data() + end_ : nullptr,
+    cache_.append({.first = end_,
+                   .count = count,
+                   .k = k_.data() + at,
+                   .k_rotated = k_rotated_.data() + at,
+                   .v = v_.data() + at,
+                   .stride = kHeadDim,
+                   .router = routed ? scores_.data() + end_ : nullptr,
                    .router_stride = 1});
     end_ += count;
   }
@@ -66,7 +71,8 @@ class Sequence {
       }
     }
     for (int64_t u = 0; u <= t; ++u) {
-      ASSERT_EQ(seen.contains(u), !is_global_only(u, t) || is_kept(u)) << "position " << u << " for query " << t;
+      ASSERT_EQ(seen.contains(u), !is_global_only(u, t) || is_kept(u))
+          << "position " << u << " for query " << t;
     }
     ASSERT_TRUE(seen.empty() || seen.rbegin()->first <= t);
   }
@@ -92,9 +98,9 @@ class Sequence {
 };
 
 void check_sequence(const RingGeometry& ring, AttentionKind kind, int64_t context, int64_t piece) {
-  SCOPED_TRACE("stride " + std::to_string(ring.stride) + " window " + std::to_string(ring.window) + " pages of " +
-               std::to_string(ring.page_tokens()) + " sinks " + std::to_string(ring.sink_tokens) + " piece " +
-               std::to_string(piece));
+  SCOPED_TRACE("stride " + std::to_string(ring.stride) + " window " + std::to_string(ring.window) +
+               " pages of " + std::to_string(ring.page_tokens()) + " sinks " +
+               std::to_string(ring.sink_tokens) + " piece " + std::to_string(piece));
   Sequence sequence(ring, kind, context);
   for (int64_t first = 0; first < context;) {
     const int64_t edge = kind == AttentionKind::kRing ? ring.stride - first % ring.stride : context;
@@ -131,8 +137,14 @@ TEST(HeadCache, GrowsWithWhatItHolds) {
   EXPECT_EQ(cache.bytes(), 0);
   const std::vector<float> row(kHeadDim, 1.0f);
   for (int64_t t = 0; t < 1000; ++t) {
-    cache.append({.first = t, .count = 1, .k = row.data(), .k_rotated = row.data(), .v = row.data(),
-                  .stride = kHeadDim, .router = nullptr, .router_stride = 0});
+    cache.append({.first = t,
+                  .count = 1,
+                  .k = row.data(),
+                  .k_rotated = row.data(),
+                  .v = row.data(),
+                  .stride = kHeadDim,
+                  .router = nullptr,
+                  .router_stride = 0});
   }
   const int64_t exact = 1000 * 2 * kHeadDim * static_cast<int64_t>(sizeof(float));
   EXPECT_GE(cache.bytes(), exact);

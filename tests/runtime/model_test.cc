@@ -66,12 +66,14 @@ TEST_F(ModelFile, NamesTheMissingTensor) {
 
 TEST_F(ModelFile, NamesTheWrongShape) {
   options_.misshape = "model.layers.1.mlp.down_proj.weight";
-  EXPECT_EQ(load_error(options_), "tensor '" + options_.misshape + "': expected shape [64, 96], found [65, 96]");
+  EXPECT_EQ(load_error(options_),
+            "tensor '" + options_.misshape + "': expected shape [64, 96], found [65, 96]");
 }
 
 TEST_F(ModelFile, NamesTheWrongType) {
   options_.mistype = "model.layers.0.self_attn.q_proj.weight";
-  EXPECT_EQ(load_error(options_), "tensor '" + options_.mistype + "': expected type F32 or BF16 or Q8_0, found F16");
+  EXPECT_EQ(load_error(options_),
+            "tensor '" + options_.mistype + "': expected type F32 or BF16 or Q8_0, found F16");
   options_.mistype = "model.layers.0.self_attn.router.weight";
   EXPECT_EQ(load_error(options_), "tensor '" + options_.mistype + "': expected type F32, found F16");
   options_.mistype = "model.norm.weight";

@@ -136,7 +136,8 @@ void run_layer(const ModelConfig& c, const TinyWeights& weights, int64_t layer, 
 
 }  // namespace
 
-std::vector<double> naive_logits(const ModelConfig& c, const TinyWeights& weights, const std::vector<int32_t>& ids) {
+std::vector<double> naive_logits(const ModelConfig& c, const TinyWeights& weights,
+                                 const std::vector<int32_t>& ids) {
   const std::vector<float>& embedding = weights.at(kEmbeddingTensor);
   Rows hidden;
   for (const int32_t id : ids) {

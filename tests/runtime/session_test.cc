@@ -26,7 +26,9 @@ std::vector<int32_t> random_ids(int64_t count, int64_t vocabulary, uint64_t seed
   return ids;
 }
 
-const auto no_logits = [](int64_t, int64_t, const float*) { ADD_FAILURE() << "logits that nobody asked for"; };
+const auto no_logits = [](int64_t, int64_t, const float*) {
+  ADD_FAILURE() << "logits that nobody asked for";
+};
 
 /// A tiny model on disk, loaded, with its weights.
 struct Loaded {
@@ -77,8 +79,8 @@ std::vector<TinyModelOptions> variants() {
   return all;
 }
 
-// Sums of 64 to 96 terms in fp32: each of the 28 matmuls errs by about 1e-6 of activations near 1, at worst 1e-5
-// (docs/numerics.md), and logits are of the order of 1.
+// Sums of 64 to 96 terms in fp32: each of the 28 matmuls errs by about 1e-6 of activations near 1, at worst
+// 1e-5 (docs/numerics.md), and logits are of the order of 1.
 constexpr testing::Tolerance kLogitTolerance = {.absolute = 2e-5};
 
 TEST(Session, MatchesThePlainModel) {
@@ -86,7 +88,8 @@ TEST(Session, MatchesThePlainModel) {
     SCOPED_TRACE("variant " + std::to_string(options.seed - 1));
     const Loaded loaded(options);
     const std::vector<int32_t> ids = random_ids(kTokens, options.config.vocab_size, options.seed);
-    expect_close(loaded.logits(ids), testing::naive_logits(options.config, loaded.weights, ids), kLogitTolerance);
+    expect_close(loaded.logits(ids), testing::naive_logits(options.config, loaded.weights, ids),
+                 kLogitTolerance);
   }
 }
 
@@ -97,7 +100,8 @@ TEST(Session, PiecesOfAnySizeGiveTheSameBits) {
     const std::vector<int32_t> ids = random_ids(kTokens, options.config.vocab_size, options.seed);
     const std::vector<float> whole = loaded.logits(ids);
     for (const size_t piece : {1, 3, 7, 8, 64}) {
-      const std::vector<float> pieces = piece < 7 ? loaded.logits(ids, piece) : loaded.logits(ids, piece, threads);
+      const std::vector<float> pieces =
+          piece < 7 ? loaded.logits(ids, piece) : loaded.logits(ids, piece, threads);
       ASSERT_EQ(pieces.size(), whole.size());
       EXPECT_EQ(0, std::memcmp(pieces.data(), whole.data(), whole.size() * sizeof(float)))
           << "variant " << options.seed - 1 << ", pieces of " << piece;
@@ -114,7 +118,8 @@ TEST(Session, DoesNotLookAhead) {
     const std::vector<float> after = loaded.logits(ids);
     const auto earlier = static_cast<size_t>(changed * 288);
     EXPECT_EQ(0, std::memcmp(before.data(), after.data(), earlier * sizeof(float))) << changed;
-    EXPECT_NE(0, std::memcmp(before.data() + earlier, after.data() + earlier, 288 * sizeof(float))) << changed;
+    EXPECT_NE(0, std::memcmp(before.data() + earlier, after.data() + earlier, 288 * sizeof(float)))
+        << changed;
   }
 }
 
@@ -126,12 +131,15 @@ TEST(Session, LastLogitsAreTheLastOfAll) {
   Session session(loaded.model, serial);
   ASSERT_TRUE(session.append(std::span(ids).first(4), LogitsFor::kNone, no_logits).ok());
   int calls = 0;
-  ASSERT_TRUE(session.append(std::span(ids).subspan(4), LogitsFor::kLast, [&](int64_t first, int64_t count, const float* y) {
-    ++calls;
-    EXPECT_EQ(first, 20);
-    EXPECT_EQ(count, 1);
-    EXPECT_EQ(0, std::memcmp(y, all.data() + 20 * 288, 288 * sizeof(float)));
-  }).ok());
+  ASSERT_TRUE(session
+                  .append(std::span(ids).subspan(4), LogitsFor::kLast,
+                          [&](int64_t first, int64_t count, const float* y) {
+                            ++calls;
+                            EXPECT_EQ(first, 20);
+                            EXPECT_EQ(count, 1);
+                            EXPECT_EQ(0, std::memcmp(y, all.data() + 20 * 288, 288 * sizeof(float)));
+                          })
+                  .ok());
   EXPECT_EQ(calls, 1);
   ASSERT_TRUE(session.append({}, LogitsFor::kLast, no_logits).ok());
 }
@@ -166,7 +174,7 @@ TEST(Session, RingLayersStopGrowing) {
   const std::vector<int32_t> ids = random_ids(2000, 288, 3);
   ASSERT_TRUE(session.append(ids, LogitsFor::kNone, no_logits).ok());
   const int64_t needed = cache_bytes(options.config, 2000, sizeof(float));
-  EXPECT_GE(session.cache_bytes(), needed * 9 / 10);  // sinks that pages keep are not stored twice
+  EXPECT_GE(session.cache_bytes(), needed * 9 / 10);   // sinks that pages keep are not stored twice
   EXPECT_LE(session.cache_bytes(), needed * 13 / 10);  // rows grow by a quarter; the biases come on top
 }
 

@@ -22,8 +22,10 @@ std::vector<std::byte> to_bytes(const std::vector<T>& values) {
 /// Stores `values` as `type` and rounds them to what was stored.
 std::vector<std::byte> store(std::vector<float>& values, GgufType type) {
   switch (type) {
-    case GgufType::kF32: return to_bytes(values);
-    case GgufType::kF16: return to_bytes(std::vector<fp16>(values.size()));
+    case GgufType::kF32:
+      return to_bytes(values);
+    case GgufType::kF16:
+      return to_bytes(std::vector<fp16>(values.size()));
     case GgufType::kBF16: {
       std::vector<bf16> stored(values.size());
       for (size_t i = 0; i < values.size(); ++i) values[i] = to_float(stored[i] = to_bf16(values[i]));
@@ -35,7 +37,8 @@ std::vector<std::byte> store(std::vector<float>& values, GgufType type) {
       dequantize_q8_0(stored, values);
       return to_bytes(stored);
     }
-    case GgufType::kI8: break;
+    case GgufType::kI8:
+      break;
   }
   RF_UNREACHABLE();
 }
@@ -48,10 +51,16 @@ std::vector<float> random_values(const TensorSpec& spec, Rng& rng) {
   for (float& value : values) {
     const double x = rng.normal();
     switch (spec.role) {
-      case TensorRole::kNorm: value = static_cast<float>(1 + 0.2 * x); continue;
-      case TensorRole::kRouter: value = static_cast<float>(2 * x / std::sqrt(columns)); continue;
+      case TensorRole::kNorm:
+        value = static_cast<float>(1 + 0.2 * x);
+        continue;
+      case TensorRole::kRouter:
+        value = static_cast<float>(2 * x / std::sqrt(columns));
+        continue;
       case TensorRole::kEmbedding:
-      case TensorRole::kLinear: value = static_cast<float>(x / std::sqrt(columns)); continue;
+      case TensorRole::kLinear:
+        value = static_cast<float>(x / std::sqrt(columns));
+        continue;
     }
     RF_UNREACHABLE();
   }
@@ -62,9 +71,11 @@ GgufType stored_type(const TensorSpec& spec, const TinyModelOptions& options) {
   if (spec.name == options.mistype) return GgufType::kF16;
   switch (spec.role) {
     case TensorRole::kNorm:
-    case TensorRole::kRouter: return GgufType::kF32;
+    case TensorRole::kRouter:
+      return GgufType::kF32;
     case TensorRole::kEmbedding:
-    case TensorRole::kLinear: return options.matrices;
+    case TensorRole::kLinear:
+      return options.matrices;
   }
   RF_UNREACHABLE();
 }
@@ -89,8 +100,8 @@ ModelConfig tiny_ring_config() {
 
 Vocabulary byte_vocabulary(int64_t size) {
   Vocabulary vocabulary;
-  vocabulary.pieces = {{"<unk>", 0, PieceType::kUnknown}, {"<s>", 0, PieceType::kControl},
-                       {"</s>", 0, PieceType::kControl}};
+  vocabulary.pieces = {
+      {"<unk>", 0, PieceType::kUnknown}, {"<s>", 0, PieceType::kControl}, {"</s>", 0, PieceType::kControl}};
   for (int byte = 0; byte < 256; ++byte) {
     char name[8];
     std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));

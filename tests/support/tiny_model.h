@@ -22,8 +22,8 @@ struct TinyModelOptions {
   GgufType matrices = GgufType::kF32;  ///< type of all but norms and routers: F32, BF16 or Q8_0
   uint64_t seed = 1;
   std::string leave_out = {};  ///< a tensor that the file shall lack
-  std::string misshape = {};  ///< a tensor that gets one row more
-  std::string mistype = {};  ///< a tensor stored as F16
+  std::string misshape = {};   ///< a tensor that gets one row more
+  std::string mistype = {};    ///< a tensor stored as F16
 };
 
 /// "<unk>", "<s>", "</s>", the 256 bytes, then pieces "a", "aa", ... up to `size`.

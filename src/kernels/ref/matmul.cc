@@ -10,7 +10,9 @@ void matmul(const float* x, float* y, int64_t tokens, int64_t in, int64_t y_stri
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t o = out_begin; o < out_end; ++o) {
       double sum = 0;
-      for (int64_t i = 0; i < in; ++i) sum += static_cast<double>(x[t * in + i]) * static_cast<double>(weight(o, i));
+      for (int64_t i = 0; i < in; ++i) {
+        sum += static_cast<double>(x[t * in + i]) * static_cast<double>(weight(o, i));
+      }
       y[t * y_stride + o] = static_cast<float>(sum);
     }
   }

@@ -1,15 +1,17 @@
-// y = x . w^T for few tokens (limited by memory) and many (limited by arithmetic), with one order of summation:
-// lane l of an accumulator sums the products of inputs l, l + kLanes, ... in turn, then the lanes are added halves
-// first. A tile of tokens and outputs only decides which accumulators are in registers together, so a result
-// does not depend on the tile it fell into. bf16 and Q8_0 weights are exact in fp32: the three formats give the
-// same bits for the same weights.
+// y = x . w^T for few tokens (limited by memory) and many (limited by arithmetic), with one order of
+// summation: of each block of kBlockInputs, lane l of an accumulator sums the products of inputs l,
+// l + kLanes, ... in turn, then the lanes are added halves first; the blocks' sums are added in turn. A tile
+// of tokens and outputs only decides which accumulators are in registers together, so a result does not
+// depend on the tile it fell into. bf16 and Q8_0 weights are exact in fp32: the three formats give the same
+// bits for the same weights.
 #pragma once
 
 #include "kernels/simd/weights-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
 
-// The largest tile's accumulators, its column of w and one x must fit in the registers: 16 with AVX2, else 32.
+// The largest tile's accumulators, its column of w and one x must fit in the registers: 16 with AVX2,
+// else 32.
 inline constexpr int kTileTokens = RF_LANES == 8 ? 4 : 6;
 inline constexpr int kTileOutputs = RF_LANES == 8 ? 3 : 4;
 
@@ -17,14 +19,15 @@ inline constexpr int kTileOutputs = RF_LANES == 8 ? 3 : 4;
 inline constexpr int kStep = 32;
 static_assert(kStep == BlockQ8_0::kWeights && kStep % kLanes == 0);
 
-// Inputs summed in registers before the lanes are added up: a tile's x stays in the L1 cache while the weights pass.
+// Inputs summed in registers before the lanes are added up: a tile's x stays in the L1 cache while the
+// weights pass.
 inline constexpr int64_t kBlockInputs = 1024;
 
 // Bytes of weights that stay in a private L2 cache while the tokens pass.
 inline constexpr int64_t kBlockBytes = 512 * 1024;
 
-// How each format's rows are read. A Step is what kStep inputs of a row need, beginning at input s * kStep; the
-// inputs after a row's last whole step are read one vector at a time.
+// How each format's rows are read. A Step is what kStep inputs of a row need, beginning at input s * kStep;
+// the inputs after a row's last whole step are read one vector at a time.
 template <typename T>
 struct PlainRows {
   using Step = const T*;
@@ -39,14 +42,14 @@ struct PlainRows {
 struct RowsQ8_0 {
   struct Step {
     const int8_t* values;
-    float scale;
+    Vec scale;
   };
   static constexpr int64_t kStepBytes = sizeof(BlockQ8_0);
   const BlockQ8_0* w;
   int64_t in;
   Step step(int64_t o, int64_t s) const {
     const BlockQ8_0& block = w[o * (in / kStep) + s];
-    return {block.values, widen(block.scale)};
+    return {block.values, broadcast(block.scale)};
   }
   static Vec read(Step step, int part) { return load(step.values + part) * step.scale; }
   Vec read_tail(int64_t, int64_t) const { return Vec{}; }  // rows are whole blocks
@@ -88,7 +91,10 @@ inline void tile(const float* x, const Rows& rows, int64_t o, int64_t begin, int
   sum_each<kTokens * kOutputs>(sums, totals);
   for (int t = 0; t < kTokens; ++t) {
     float* to = y + t * y_stride + o;
-    for (int r = 0; r < kOutputs; ++r) to[r] = begin == 0 ? totals[t * kOutputs + r] : to[r] + totals[t * kOutputs + r];
+    for (int r = 0; r < kOutputs; ++r) {
+      const float total = totals[t * kOutputs + r];
+      to[r] = begin == 0 ? total : to[r] + total;
+    }
   }
 }
 
@@ -107,10 +113,10 @@ inline void strip(const float* x, const Rows& rows, float* y, int64_t y_stride, 
 }
 
 template <typename Rows>
-inline void matmul(const float* x, const Rows& rows, float* y, int64_t tokens, int64_t y_stride, int64_t out_begin,
-                   int64_t out_end) {
+inline void matmul(const float* x, const Rows& rows, float* y, int64_t tokens, int64_t y_stride,
+                   int64_t out_begin, int64_t out_end) {
   // A few tokens read each weight once: whole rows then, in the order of memory.
-  const int64_t cached = kBlockBytes / (rows.in / kStep + 1) / Rows::kStepBytes;
+  const int64_t cached = kBlockBytes / (rows.in / kStep + 1) / Rows::kStepBytes / kTileOutputs * kTileOutputs;
   const int64_t block = tokens > kTileTokens && cached > kTileOutputs ? cached : kTileOutputs;
   for (int64_t o = out_begin; o < out_end; o += block) {
     const int64_t o_end = o + block < out_end ? o + block : out_end;
@@ -137,8 +143,8 @@ inline void matmul_bf16(const float* x, const bf16* w, float* y, int64_t tokens,
   matmul(x, PlainRows<bf16>{w, in}, y, tokens, y_stride, out_begin, out_end);
 }
 
-inline void matmul_q8_0(const float* x, const BlockQ8_0* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
-                        int64_t out_begin, int64_t out_end) {
+inline void matmul_q8_0(const float* x, const BlockQ8_0* w, float* y, int64_t tokens, int64_t in,
+                        int64_t y_stride, int64_t out_begin, int64_t out_end) {
   matmul(x, RowsQ8_0{w, in}, y, tokens, y_stride, out_begin, out_end);
 }
 

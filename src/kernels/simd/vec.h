@@ -1,7 +1,7 @@
 // A vector of floats as wide as the instruction set, from the compiler's vector extensions: one kernel source
-// serves every ISA. Each ISA's folder defines RF_ISA (its namespace) and RF_LANES, then includes the *-inl.h files.
-// Everything here lives in that namespace, and these files include no C++ library templates that could be
-// instantiated with one ISA's flags and linked into code for another.
+// serves every ISA. Each ISA's folder defines RF_ISA (its namespace) and RF_LANES, then includes the *-inl.h
+// files. Everything here lives in that namespace, and these files include no C++ library templates that could
+// be instantiated with one ISA's flags and linked into code for another.
 #pragma once
 
 #if !defined(RF_ISA) || !defined(RF_LANES)
@@ -31,12 +31,21 @@ inline Vec load_partial(const float* p, int64_t count) {
   return load(padded);
 }
 
-inline void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+inline void store(float* p, Vec v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
 
-inline Vec broadcast(float x) { return x - Vec{}; }  // not 0 + x, which is an addition: it turns -0 into 0
+/// x in every lane. Not 0 + x, which is an addition: it turns -0 into 0.
+inline Vec broadcast(float x) {
+  return x - Vec{};
+}
 
-inline VecI bits(Vec v) { return reinterpret_cast<VecI>(v); }
-inline Vec from_bits(VecI v) { return reinterpret_cast<Vec>(v); }
+inline VecI bits(Vec v) {
+  return reinterpret_cast<VecI>(v);
+}
+inline Vec from_bits(VecI v) {
+  return reinterpret_cast<Vec>(v);
+}
 
 /// Keeps v in a register where it is used several times; g++ would rather read it from memory each time.
 inline void keep_in_register(Vec& v) {
@@ -47,8 +56,12 @@ inline void keep_in_register(Vec& v) {
 #endif
 }
 
-inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
-inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
+inline Vec max(Vec a, Vec b) {
+  return a > b ? a : b;
+}
+inline Vec min(Vec a, Vec b) {
+  return a < b ? a : b;
+}
 
 /// Sum of all lanes, halves first.
 inline float sum(Vec v) {
@@ -106,7 +119,8 @@ inline VecI iota() {
 /// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a degree-6 polynomial (Cephes' coefficients).
 inline Vec exp(Vec x) {
   const Vec clamped = max(x, broadcast(-87.0f));
-  const Vec shifted = clamped * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer in the low bits
+  // Adding 1.5 * 2^23 rounds to an integer in the low bits.
+  const Vec shifted = clamped * 1.44269504f + 12582912.0f;
   const Vec n = shifted - 12582912.0f;
   const Vec r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
   Vec p = broadcast(1.9875691500e-4f);

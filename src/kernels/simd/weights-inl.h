@@ -1,5 +1,5 @@
-// Stored weights as vectors of fp32. The only intrinsics: g++ 12 widens integers one lane at a time where vec.h's
-// __builtin_convertvector would do.
+// Stored weights as vectors of fp32. The only intrinsics: g++ 12 compiles __builtin_convertvector from narrow
+// integers to moves of one lane at a time.
 #pragma once
 
 #include "format/block_q8_0.h"
@@ -41,8 +41,12 @@ inline VecI load_s8(const void* p) {
 }
 #endif
 
-inline Vec load(const bf16* p) { return from_bits(load_u16(p) << 16); }
-inline Vec load(const int8_t* p) { return __builtin_convertvector(load_s8(p), Vec); }
+inline Vec load(const bf16* p) {
+  return from_bits(load_u16(p) << 16);
+}
+inline Vec load(const int8_t* p) {
+  return __builtin_convertvector(load_s8(p), Vec);
+}
 
 /// The first `count` values at p, then zeros; nothing else is read.
 inline Vec load_partial(const bf16* p, int64_t count) {
@@ -52,22 +56,20 @@ inline Vec load_partial(const bf16* p, int64_t count) {
   return load(padded);
 }
 
-/// base/float16.h's to_float, in this namespace so that no other ISA's code can end up sharing it.
-inline float widen(fp16 x) {
+/// base/float16.h's to_float in every lane; here so that no other ISA's code can end up sharing it.
+inline Vec broadcast(fp16 x) {
   const uint32_t magnitude = x.bits & 0x7fffu;
-  uint32_t bits32 = (magnitude << 13) + (112u << 23);
+  uint32_t widened = (magnitude << 13) + (112u << 23);
   if (magnitude - 0x400u >= 0x7800u) [[unlikely]] {
     if (magnitude >= 0x7c00u) {  // infinity and NaN
-      bits32 |= 0x7f800000u;
+      widened |= 0x7f800000u;
     } else {  // zero and subnormals: multiples of 2^-24
       const float value = static_cast<float>(magnitude) * 0x1p-24f;
-      __builtin_memcpy(&bits32, &value, sizeof value);
+      __builtin_memcpy(&widened, &value, sizeof value);
     }
   }
-  bits32 |= (x.bits & 0x8000u) << 16;
-  float result;
-  __builtin_memcpy(&result, &bits32, sizeof result);
-  return result;
+  widened |= (x.bits & 0x8000u) << 16;
+  return from_bits(VecI{} + static_cast<int32_t>(widened));
 }
 
 }  // namespace ringflash::kernels::RF_ISA
