@@ -18,13 +18,13 @@ scripts/install-deps.sh --train
 
 section "Building"
 [[ -e build/release/build.ninja ]] || cmake --preset release >/dev/null
-cmake --build --preset release --target ringflash ringflash-train
+cmake --build --preset release --parallel "$(nproc)" --target ringflash ringflash-train
 
 section "Collecting text to train on"
 scripts/collect-docs.sh $out/docs
 
 section "Training"
-$ringflash train --data $out/docs --out $out/run --preset nano --minutes 5 --resume
+$ringflash train --data $out/docs --out $out/run --preset nano --steps 1000 --resume
 
 section "Exporting"
 if [[ -e $model && -z $(find $out/run -name model.safetensors -newer $model) ]]; then
@@ -53,7 +53,7 @@ done
 section "Done"
 cat <<TEXT
 The model is $model ($(($(stat -c %s $model) >> 20)) MB, tokenizer inside). Yours is as near:
-  $ringflash train --data YOUR_TEXT... --out out/mine --preset nano --minutes 30
+  $ringflash train --data YOUR_TEXT... --out out/mine --preset nano --steps 5000
   $ringflash export out/mine --out out/mine.gguf --format q8
   $ringflash generate out/mine.gguf -p "Once"
 TEXT
