@@ -7,6 +7,9 @@
 
 namespace ringflash {
 
+/// Processors this process may run on, by its affinity mask.
+int usable_processors();
+
 /// A fixed set of threads that wait briefly in a spin, then sleep. for_each must not be called from two threads
 /// at once, nor from inside a task.
 class ThreadPool final : public Executor {

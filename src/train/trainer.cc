@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "base/progress.h"
+#include "base/thread_pool.h"
 #include "data/packed_rows.h"
 #include "data/prepare.h"
 #include "format/checkpoint.h"
@@ -211,7 +212,8 @@ std::string describe(const RunSetup& setup, const PreparedData& data, torch::Sca
 Result<TrainReport> run_training(const TrainRequest& request) {
   RF_TRY(RunSetup setup, set_up_run(request));
   RF_TRY(const torch::Device device, open_device(setup.recipe.device));
-  if (request.threads > 0) at::set_num_threads(request.threads);
+  // Said even where it is all of them: libtorch's own default depends on how it was built.
+  at::set_num_threads(request.threads > 0 ? request.threads : usable_processors());
   PrepareOptions options{.paths = request.data,
                          .directory = request.out / "data",
                          .vocab_size = setup.model.vocab_size,
