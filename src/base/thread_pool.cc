@@ -53,14 +53,21 @@ struct ThreadPool::State {
   std::atomic<int> sleeping{0};
   std::atomic<bool> stopping{false};
 
-  // One loop at a time; published by the increment of `generation`.
+  // One loop at a time. `task` and `count` stay as they are until `done` reaches `count`, so whoever has taken an
+  // index may read them; a worker that wakes too late finds nothing left and nobody waits for it.
   const FunctionRef<void(int64_t)>* task = nullptr;
   int64_t count = 0;
-  std::atomic<int64_t> next{0};
-  std::atomic<int> running{0};
+  std::atomic<int64_t> left{0};
+  std::atomic<int64_t> done{0};
 
   void work() {
-    for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) (*task)(i);
+    int64_t seen = left.load(std::memory_order_acquire);
+    while (seen > 0) {
+      if (!left.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel)) continue;
+      (*task)(count - seen);
+      done.fetch_add(1, std::memory_order_release);
+      seen = left.load(std::memory_order_acquire);
+    }
   }
 
   void wait_for(uint64_t seen) {
@@ -79,9 +86,8 @@ struct ThreadPool::State {
     while (true) {
       wait_for(seen);
       if (stopping) return;
-      ++seen;
+      seen = generation.load(std::memory_order_acquire);
       work();
-      running.fetch_sub(1, std::memory_order_release);
     }
   }
 };
@@ -111,8 +117,8 @@ void ThreadPool::for_each(int64_t count, FunctionRef<void(int64_t)> task) {
   }
   s.task = &task;
   s.count = count;
-  s.next.store(0);
-  s.running.store(static_cast<int>(s.workers.size()));
+  s.done.store(0, std::memory_order_relaxed);
+  s.left.store(count, std::memory_order_release);
   {
     // Under the mutex, so that a worker about to sleep cannot miss it.
     std::lock_guard lock(s.mutex);
@@ -120,7 +126,7 @@ void ThreadPool::for_each(int64_t count, FunctionRef<void(int64_t)> task) {
   }
   if (s.sleeping.load() > 0) s.wake.notify_all();
   s.work();
-  for (int round = 0; s.running.load(std::memory_order_acquire) > 0; round = std::min(round + 1, kSpins)) {
+  for (int round = 0; s.done.load(std::memory_order_acquire) < count; round = std::min(round + 1, kSpins)) {
     pause_or_yield(round);
   }
 }
