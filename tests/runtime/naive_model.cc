@@ -31,17 +31,17 @@ void add(const Row& x, Row& y) {
   for (size_t i = 0; i < x.size(); ++i) y[i] += x[i];
 }
 
-Row head_of(const Row& x, int64_t head, int64_t head_dim) {
-  return Row(x.begin() + head * head_dim, x.begin() + (head + 1) * head_dim);
-}
-
-Row rotated(const Row& x, int64_t position, double theta) {
-  const size_t half = x.size() / 2;
+/// Each head of a row of heads, rotated.
+Row rotated(const Row& x, size_t position, const ModelConfig& c) {
+  const auto size = static_cast<size_t>(c.head_dim), half = size / 2;
   Row y(x.size());
   for (size_t i = 0; i < half; ++i) {
-    const double angle = double(position) * std::pow(theta, -2.0 * double(i) / double(x.size()));
-    y[i] = x[i] * std::cos(angle) - x[i + half] * std::sin(angle);
-    y[i + half] = x[i + half] * std::cos(angle) + x[i] * std::sin(angle);
+    const double angle = double(position) * std::pow(c.rope_theta, -2.0 * double(i) / double(size));
+    for (size_t a = i; a < x.size(); a += size) {
+      const size_t b = a + half;
+      y[a] = x[a] * std::cos(angle) - x[b] * std::sin(angle);
+      y[b] = x[b] * std::cos(angle) + x[a] * std::sin(angle);
+    }
   }
   return y;
 }
@@ -66,12 +66,16 @@ class Attention {
  public:
   Attention(const ModelConfig& c, const TinyWeights& weights, int64_t layer, const Rows& x)
       : c_(c), ring_layer_(c.attention[layer] == AttentionKind::kRing), routed_(c.has_router(layer)) {
-    const auto weight = [&](const char* name) { return weights.at(layer_tensor(layer, name)); };
+    const auto weight = [&](const char* name) -> const std::vector<float>& {
+      return weights.at(layer_tensor(layer, name));
+    };
     for (const Row& row : x) {
       q_.push_back(times(weight("self_attn.q_proj.weight"), row));
       k_.push_back(times(weight("self_attn.k_proj.weight"), row));
       v_.push_back(times(weight("self_attn.v_proj.weight"), row));
       if (routed_) r_.push_back(times(weight("self_attn.router.weight"), row));
+      q_rotated_.push_back(rotated(q_.back(), q_rotated_.size(), c));
+      k_rotated_.push_back(rotated(k_.back(), k_rotated_.size(), c));
     }
   }
 
@@ -98,16 +102,14 @@ class Attention {
     for (int64_t u = 0; u <= t; ++u) {
       const bool local = !ring_layer_ || c_.ring.chunk(u) >= c_.ring.chunk(t) - c_.ring.band_chunks();
       if (!local && !global[u]) continue;
-      Row q = head_of(q_[t], head, c_.head_dim), k = head_of(k_[u], kv, c_.head_dim);
-      if (local || c_.ring.global_rope) {
-        q = rotated(q, t, c_.rope_theta);
-        k = rotated(k, u, c_.rope_theta);
-      }
-      double logit = std::inner_product(q.begin(), q.end(), k.begin(), 0.0) / std::sqrt(double(c_.head_dim));
+      const bool rotate = local || c_.ring.global_rope;
+      const double* q = (rotate ? q_rotated_ : q_)[t].data() + head * c_.head_dim;
+      const double* k = (rotate ? k_rotated_ : k_)[u].data() + kv * c_.head_dim;
+      double logit = std::inner_product(q, q + c_.head_dim, k, 0.0) / std::sqrt(double(c_.head_dim));
       if (!local && routed_) logit -= std::log1p(std::exp(-scores[u]));
       const double p = std::exp(logit);
       total += p;
-      const Row v = head_of(v_[u], kv, c_.head_dim);
+      const double* v = v_[u].data() + kv * c_.head_dim;
       for (size_t i = 0; i < out.size(); ++i) out[i] += p * v[i];
     }
     for (double& x : out) x /= total;
@@ -116,11 +118,13 @@ class Attention {
 
   const ModelConfig& c_;
   bool ring_layer_, routed_;
-  Rows q_, k_, v_, r_;
+  Rows q_, k_, v_, r_, q_rotated_, k_rotated_;
 };
 
 void run_layer(const ModelConfig& c, const TinyWeights& weights, int64_t layer, Rows& hidden) {
-  const auto weight = [&](const char* name) { return weights.at(layer_tensor(layer, name)); };
+  const auto weight = [&](const char* name) -> const std::vector<float>& {
+    return weights.at(layer_tensor(layer, name));
+  };
   Rows x;
   for (const Row& row : hidden) x.push_back(rms_norm(row, weight("input_layernorm.weight"), c.rms_norm_eps));
   const Rows attended = Attention(c, weights, layer, x).run();
