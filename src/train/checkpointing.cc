@@ -38,7 +38,7 @@ Status write_tensors(const fs::path& file, const NamedTensors& tensors) {
 Status read_tensors(const SafetensorsFile& file, NamedTensors tensors) {
   torch::NoGradGuard no_grad;
   for (auto& [name, value] : tensors) {
-    RF_TRY(const TensorView view, file.require(name, value.sizes().vec()));
+    RF_TRY(const TensorView view, file.require_floats(name, value.sizes().vec()));
     std::vector<float> floats = to_floats(view);
     value.copy_(torch::from_blob(floats.data(), value.sizes(), torch::kFloat32));
   }
@@ -129,6 +129,11 @@ Result<Progression> load_trainer_state(const fs::path& checkpoint, AdamW& optimi
   for (const char* key : {"step", "rows", "optimizer_steps", "seconds", "first_heldout_bits_per_byte"}) {
     if (!json.contains(key) || !json[key].is_number()) {
       return Error{(state / "state.json").string() + ": '" + key + "' must be a number"};
+    }
+  }
+  for (const char* key : {"step", "rows", "optimizer_steps"}) {
+    if (!json[key].is_number_unsigned()) {
+      return Error{(state / "state.json").string() + ": '" + key + "' must be a count, found " + json[key].dump()};
     }
   }
   optimizer.set_steps(json["optimizer_steps"].get<int64_t>());

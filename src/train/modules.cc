@@ -15,6 +15,8 @@ AttentionOptions attention_options(const ModelConfig& config, int64_t layer) {
   return {.kind = config.attention[layer], .ring = config.ring, .rope_theta = config.rope_theta};
 }
 
+constexpr double kEmbeddingDeviation = 0.02;
+
 /// Wraps children so that their names come out as "model.layers.0....".
 class Container : public torch::nn::Module {};
 
@@ -90,6 +92,8 @@ CausalLmImpl::CausalLmImpl(const ModelConfig& config, uint64_t seed) : config_(c
     Tensor& weight = item.value();
     if (weight.dim() < 2) continue;
     double deviation = 1.0 / std::sqrt(static_cast<double>(weight.size(1)));
+    // Small: through a tied head a token's own logit is sqrt(hidden_size) times this at the start, and should not win.
+    if (item.key().find("model.layers.") == std::string::npos) deviation = kEmbeddingDeviation;
     const bool writes_residual = item.key().find("o_proj") != std::string::npos ||
                                  item.key().find("down_proj") != std::string::npos;
     if (writes_residual) deviation *= residual_scale;

@@ -68,8 +68,8 @@ TORCH_MODULE(DecoderLayer);
 
 class CausalLmImpl : public torch::nn::Module {
  public:
-  /// Weights drawn from `seed`: matrices normal with 1/sqrt(in), those that write to the residual stream also
-  /// divided by sqrt(2 * layers) (Radford et al. 2019), norms 1.
+  /// Weights drawn from `seed`: matrices normal with deviation 1/sqrt(in), those that write to the residual
+  /// stream also divided by sqrt(2 * layers) (Radford et al. 2019), embedding and head 0.02, norms 1.
   CausalLmImpl(const ModelConfig& config, uint64_t seed);
 
   /// ids [T] -> normed hidden states [T, D], fp32.

@@ -11,9 +11,13 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-const float* data_or_null(const Tensor& t) { return t.defined() ? t.data_ptr<float>() : nullptr; }
+// c10::optional or std::optional, whichever this libtorch uses.
+using OptionalTensor = std::decay_t<decltype(std::declval<const c10::IValue&>().toOptional<Tensor>())>;
 
-Tensor as_float(const Tensor& t) { return t.defined() ? t.to(torch::kFloat32).contiguous() : t; }
+/// Autograd functions do not take undefined tensors: an empty one stands for "no router" there.
+const float* data_or_null(const Tensor& t) { return t.numel() > 0 ? t.data_ptr<float>() : nullptr; }
+
+Tensor as_float(const Tensor& t) { return t.to(torch::kFloat32).contiguous(); }
 
 kernels::AttentionShape shape_of(const Tensor& q, const Tensor& k, const AttentionOptions& options) {
   return {.tokens = q.size(0),
@@ -104,20 +108,20 @@ class RingAttention : public torch::autograd::Function<RingAttention> {
     const Tensor dout = as_float(grads[0]);
     const std::vector<int64_t> bounds = context->saved_data["bounds"].toIntVector();
     Tensor dq = torch::empty_like(q), dk = torch::empty_like(k), dv = torch::empty_like(v);
-    Tensor drouter = router.defined() ? torch::empty_like(router) : Tensor();
+    Tensor drouter = torch::empty_like(router);
     TorchExecutor executor;
     kernels::attention_backward(shape_of(q, k, options_from(context)), q.data_ptr<float>(), k.data_ptr<float>(),
                                 v.data_ptr<float>(), data_or_null(router), bounds, out.data_ptr<float>(),
                                 lse.data_ptr<float>(), dout.data_ptr<float>(), dq.data_ptr<float>(),
                                 dk.data_ptr<float>(), dv.data_ptr<float>(),
-                                drouter.defined() ? drouter.data_ptr<float>() : nullptr, kernels::table(), executor);
+                                router.numel() > 0 ? drouter.data_ptr<float>() : nullptr, kernels::table(), executor);
     return {dq.to(saved[0].scalar_type()), dk.to(saved[1].scalar_type()), dv.to(saved[2].scalar_type()),
             drouter, Tensor(), Tensor()};
   }
 };
 
 /// The operator's schema spells the options out, so that Python can call it without our types.
-Tensor ring_attention_op(const Tensor& q, const Tensor& k, const Tensor& v, const c10::optional<Tensor>& router,
+Tensor ring_attention_op(const Tensor& q, const Tensor& k, const Tensor& v, const OptionalTensor& router,
                          std::vector<int64_t> bounds, bool ring, int64_t window, int64_t stride,
                          double global_ratio, int64_t sink_tokens, bool global_rope, double rope_theta) {
   AttentionOptions options;
@@ -145,7 +149,7 @@ Tensor ring_attention(const Tensor& q, const Tensor& k, const Tensor& v, const T
                       const std::vector<int64_t>& bounds, const AttentionOptions& options) {
   check_inputs(q, k, v, router, bounds, options);
   if (!q.device().is_cpu()) return ring_attention_composed(q, k, v, router, bounds, options);
-  return RingAttention::apply(q, k, v, router, bounds, options);
+  return RingAttention::apply(q, k, v, router.defined() ? router : torch::empty({0}), bounds, options);
 }
 
 }  // namespace ringflash
