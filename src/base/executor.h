@@ -5,6 +5,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/flush_denormals.h"
+
 namespace ringflash {
 
 /// A borrowed callable, valid while the call it is passed to lasts.
@@ -45,6 +47,7 @@ class Executor {
 class SerialExecutor final : public Executor {
  public:
   void for_each(int64_t count, FunctionRef<void(int64_t)> task) override {
+    const FlushDenormals flush;
     for (int64_t i = 0; i < count; ++i) task(i);
   }
   int concurrency() const override { return 1; }

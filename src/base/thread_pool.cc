@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/flush_denormals.h"
 
 namespace ringflash {
 namespace {
@@ -82,6 +83,7 @@ struct ThreadPool::State {
   }
 
   void run_worker() {
+    const FlushDenormals flush;
     uint64_t seen = 0;
     while (true) {
       wait_for(seen);
@@ -110,6 +112,7 @@ ThreadPool::~ThreadPool() {
 int ThreadPool::concurrency() const { return static_cast<int>(state_->workers.size()) + 1; }
 
 void ThreadPool::for_each(int64_t count, FunctionRef<void(int64_t)> task) {
+  const FlushDenormals flush;
   State& s = *state_;
   if (count <= 1 || s.workers.empty()) {
     for (int64_t i = 0; i < count; ++i) task(i);

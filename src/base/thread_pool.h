@@ -11,7 +11,7 @@ namespace ringflash {
 int usable_processors();
 
 /// A fixed set of threads that wait briefly in a spin, then sleep. for_each must not be called from two threads
-/// at once, nor from inside a task.
+/// at once, nor from inside a task. Tasks run with denormals flushed to zero (flush_denormals.h).
 class ThreadPool final : public Executor {
  public:
   /// `threads` counts the caller too; 0 means one per processor this process may use.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/flush_denormals.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "data/packed_rows.h"
@@ -210,6 +211,7 @@ std::string describe(const RunSetup& setup, const PreparedData& data, torch::Sca
 }  // namespace
 
 Result<TrainReport> run_training(const TrainRequest& request) {
+  const FlushDenormals flush;  // libtorch's threads, started from here on, inherit it
   RF_TRY(RunSetup setup, set_up_run(request));
   RF_TRY(const torch::Device device, open_device(setup.recipe.device));
   // Said even where it is all of them: libtorch's own default depends on how it was built.

@@ -1,0 +1,135 @@
+// `ringflash train` for real, through both programs: what a user sees, good input and bad.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/rng.h"
+#include "cli/run_program.h"
+#include "support/prose.h"
+#include "temporary_directory.h"
+
+namespace ringflash::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using Arguments = std::vector<std::string>;
+
+class TrainingHalf : public ::testing::Test {
+ protected:
+  void SetUp() override { fs::create_directory(directory_ / "data"); }
+
+  std::string path(const std::string& name) const { return (directory_ / name).string(); }
+
+  void write(const std::string& name, std::string_view text) const {
+    ASSERT_TRUE(write_file(directory_ / name, text).ok());
+  }
+
+  void write_prose() const {
+    for (int i = 0; i < 8; ++i) write("data/" + std::to_string(i), prose(6000, 10 + i));
+  }
+
+  /// A run of two steps, unless `extra` says otherwise.
+  Outcome train(const Arguments& extra = {}) const {
+    Arguments arguments = {"train", "--data", path("data"), "--out", path("run"), "--preset", "tiny",
+                           "--steps", "2",   "--set", "vocab_size=400", "--set", "heldout_fraction=0.2"};
+    arguments.insert(arguments.end(), extra.begin(), extra.end());
+    return run_ringflash(arguments);
+  }
+
+  void expect_failure(const Outcome& outcome, const std::string& says) const {
+    EXPECT_EQ(outcome.exit_code, 1) << outcome.err;
+    EXPECT_NE(outcome.err.find("ringflash: error: "), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find(says), std::string::npos) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+  }
+
+  const TemporaryDirectory directory_;
+};
+
+TEST_F(TrainingHalf, TrainsExportsAndGenerates) {
+  write_prose();
+  const Outcome trained = train({"--json"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  const auto report = nlohmann::json::parse(trained.out);
+  EXPECT_EQ(report["steps"], 2);
+  EXPECT_EQ(report["interrupted"], false);
+  EXPECT_TRUE(fs::exists(report["checkpoint"].get<std::string>() + "/model.safetensors"));
+
+  ASSERT_EQ(run_ringflash({"export", path("run"), "--out", path("m.gguf"), "--format", "q8"}).exit_code, 0);
+  const Outcome generated = run_ringflash({"generate", path("m.gguf"), "-p", "ba co", "-n", "5", "--json"});
+  ASSERT_EQ(generated.exit_code, 0) << generated.err;
+  EXPECT_TRUE(nlohmann::json::parse(generated.out)["text"].is_string());
+}
+
+TEST_F(TrainingHalf, AnyBytesAreText) {
+  std::string bytes;
+  Rng rng(3);
+  for (int i = 0; i < 20000; ++i) bytes += static_cast<char>(rng.below(256));
+  write_prose();
+  write("data/binary", bytes);
+  const Outcome outcome = train();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+}
+
+TEST_F(TrainingHalf, SecondRunAsksForResumeAndThenGoesOn) {
+  write_prose();
+  ASSERT_EQ(train().exit_code, 0);
+  expect_failure(train(), "--resume");
+  const Outcome resumed = run_ringflash(
+      {"train", "--data", path("data"), "--out", path("run"), "--steps", "3", "--resume", "--json"});
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_EQ(nlohmann::json::parse(resumed.out)["steps"], 3);
+}
+
+TEST_F(TrainingHalf, HelpShowsTheRecipe) {
+  const Outcome outcome = run_ringflash({"train", "--help"});
+  EXPECT_EQ(outcome.exit_code, 0);
+  for (const char* text : {"learning_rate=0.0001", "warmup_ratio=0.05", "max_grad_norm=1", "ringflash train --data",
+                           "nano"}) {
+    EXPECT_NE(outcome.out.find(text), std::string::npos) << text;
+  }
+}
+
+TEST_F(TrainingHalf, WrongUsage) {
+  for (const Arguments& arguments : {Arguments{"train"}, Arguments{"train", "--data", "x"},
+                                     Arguments{"train", "--data", "x", "--out", "y", "--steps", "many"},
+                                     Arguments{"train", "--data", "x", "--out", "y", "--set", "novalue"}}) {
+    const Outcome outcome = run_ringflash(arguments);
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    EXPECT_NE(outcome.err.find("ringflash: error: "), std::string::npos);
+  }
+}
+
+TEST_F(TrainingHalf, MissingData) {
+  expect_failure(run_ringflash({"train", "--data", path("nowhere"), "--out", path("run")}), "nowhere");
+}
+
+TEST_F(TrainingHalf, EmptyCorpus) {
+  write("data/empty.txt", "");
+  expect_failure(train(), path("data"));
+}
+
+TEST_F(TrainingHalf, CorpusSmallerThanOneSequence) {
+  write("data/a.txt", "a few words");
+  write("data/b.txt", "and a few more");
+  expect_failure(train(), "one sequence");
+}
+
+TEST_F(TrainingHalf, UnknownKeysAndImpossibleShapesAreNamed) {
+  write_prose();
+  expect_failure(train({"--set", "hiden_size=64"}), "hidden_size");
+  expect_failure(train({"--set", "num_attention_heads=3", "--set", "num_key_value_heads=2"}), "num_attention_heads");
+  expect_failure(train({"--set", "window=100"}), "multiple of stride");
+  write("config.json", R"({"vocab_size": 400, "hidden_sizes": 64})");
+  expect_failure(train({"--config", path("config.json")}), "config.json");
+}
+
+TEST_F(TrainingHalf, UnwritableOutput) {
+  write_prose();
+  write("file", "in the way");
+  expect_failure(run_ringflash({"train", "--data", path("data"), "--out", path("file/run"), "--steps", "1"}), "file/run");
+}
+
+}  // namespace
+}  // namespace ringflash::testing
