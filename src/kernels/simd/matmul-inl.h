@@ -27,7 +27,8 @@ inline constexpr int64_t kBlockInputs = 1024;
 inline constexpr int64_t kBlockBytes = 512 * 1024;
 
 // How each format's rows are read. A Step is what kStep inputs of a row need, beginning at input s * kStep;
-// the inputs after a row's last whole step are read one vector at a time.
+// the inputs after a row's last whole step are read one vector at a time. prefetch() may be given rows past
+// the last.
 template <typename T>
 struct PlainRows {
   using Step = const T*;
@@ -35,6 +36,7 @@ struct PlainRows {
   const T* w;
   int64_t in;
   Step step(int64_t o, int64_t s) const { return w + o * in + s * kStep; }
+  void prefetch(int64_t o, int64_t s) const { __builtin_prefetch(w + o * in + s * kStep); }
   static Vec read(Step step, int part) { return load(step + part); }
   Vec read_tail(int64_t o, int64_t i) const { return load_partial(w + o * in + i, in - i); }
 };
@@ -51,6 +53,7 @@ struct RowsQ8_0 {
     const BlockQ8_0& block = w[o * (in / kStep) + s];
     return {block.values, broadcast(block.scale)};
   }
+  void prefetch(int64_t o, int64_t s) const { __builtin_prefetch(w + o * (in / kStep) + s); }
   static Vec read(Step step, int part) { return load(step.values + part) * step.scale; }
   Vec read_tail(int64_t, int64_t) const { return Vec{}; }  // rows are whole blocks
 };
@@ -74,6 +77,9 @@ inline void tile(const float* x, const Rows& rows, int64_t o, int64_t begin, int
     typename Rows::Step steps[kOutputs];
 #pragma GCC unroll 4
     for (int r = 0; r < kOutputs; ++r) steps[r] = rows.step(o + r, s);
+    if constexpr (kTokens == 1) {  // the hardware's prefetchers lose the rows at each tile's end
+      for (int r = 0; r < kOutputs; ++r) rows.prefetch(o + r + 2 * kOutputs, s);
+    }
 #pragma GCC unroll 8
     for (int part = 0; part < kStep; part += kLanes) {
       Vec w[kOutputs];
