@@ -22,10 +22,11 @@ struct AttentionShape {
   RingGeometry ring;  ///< read when kind is kRing
 };
 
-/// Chooses the page of one complete chunk for one KV head: the page_tokens() positions with the highest router
-/// score r, ties to the earlier position, in ascending order. `scores` has one entry per token of the chunk,
-/// `stride` apart; `page` receives offsets within the chunk.
-void select_page(const float* scores, int64_t score_stride, const RingGeometry& ring, std::span<int32_t> page);
+/// Chooses the page of one complete chunk for one KV head: the page_tokens() positions with the highest
+/// router score r, ties to the earlier position, in ascending order. `scores` has one entry per token of the
+/// chunk, `stride` apart; `page` receives offsets within the chunk.
+void select_page(const float* scores, int64_t score_stride, const RingGeometry& ring,
+                 std::span<int32_t> page);
 
 /// The bias log sigma(r) of a global key's logits, for a finite score of any size.
 float router_bias(float score);

@@ -7,17 +7,17 @@
 namespace ringflash::kernels {
 namespace {
 
-// A document's queries are cut into segments whose key gradients are summed apart and then merged in order. The
-// cut depends on the document alone, never on the executor; at most 8 segments bound the memory by 8 times the
-// keys' and values' gradients (full layers; a ring layer's segments overlap by a window).
+// A document's queries are cut into segments whose key gradients are summed apart and then merged in order.
+// The cut depends on the document alone, never on the executor; at most 8 segments bound the memory by 8
+// times the keys' and values' gradients (full layers; a ring layer's segments overlap by a window).
 constexpr int64_t kLeastSegmentTokens = 1024;
 constexpr int64_t kMostSegments = 8;
 
 /// Key gradients from one segment's queries.
 struct SegmentGrad {
-  int64_t first_key = 0;  ///< local keys are positions [first_key, segment.end)
-  AlignedVector<float> dk, dv;                                ///< [local keys, head_dim], dk of rotated keys
-  AlignedVector<float> global_dk, global_dv, global_dbias;    ///< of the first HeadKeys::positions
+  int64_t first_key = 0;        ///< local keys are positions [first_key, segment.end)
+  AlignedVector<float> dk, dv;  ///< [local keys, head_dim], dk of rotated keys
+  AlignedVector<float> global_dk, global_dv, global_dbias;  ///< of the first HeadKeys::positions
 };
 
 struct Inputs {
@@ -67,16 +67,17 @@ SegmentGrad segment_backward(const Inputs& in, const DocumentHead& document, con
     const QueryBlock queries = scratch.load(document, block, in.q, in.rope);
     const BlockSpans spans = block_spans(shape, keys, block);
     const int64_t local = (block.first_key - grad.first_key) * head_dim;
-    const KeySpanGrad span_grads[2] = {{.dk = grad.dk.data() + local,
-                                        .dv = grad.dv.data() + local,
-                                        .dbias = nullptr,
-                                        .dk_stride = head_dim,
-                                        .dv_stride = head_dim},
-                                       {.dk = grad.global_dk.data(),
-                                        .dv = grad.global_dv.data(),
-                                        .dbias = grad.global_dbias.empty() ? nullptr : grad.global_dbias.data(),
-                                        .dk_stride = head_dim,
-                                        .dv_stride = head_dim}};
+    const KeySpanGrad span_grads[2] = {
+        {.dk = grad.dk.data() + local,
+         .dv = grad.dv.data() + local,
+         .dbias = nullptr,
+         .dk_stride = head_dim,
+         .dv_stride = head_dim},
+        {.dk = grad.global_dk.data(),
+         .dv = grad.global_dv.data(),
+         .dbias = grad.global_dbias.empty() ? nullptr : grad.global_dbias.data(),
+         .dk_stride = head_dim,
+         .dv_stride = head_dim}};
     std::fill(dq_rotated.begin(), dq_rotated.end(), 0.0f);
     std::fill(dq_plain.begin(), dq_plain.end(), 0.0f);
     const int64_t row = (document.begin + t) * shape.heads + document.head * queries.heads;
@@ -157,7 +158,8 @@ void attention_backward(const AttentionShape& shape, const float* q, const float
   const std::vector<DocumentHead> documents = document_heads(shape, bounds);
   if (documents.empty()) return;
   const auto rope = shared_rope_table(longest(documents), shape.head_dim, shape.rope_theta);
-  const Inputs inputs{.shape = shape, .q = q, .out = out, .lse = lse, .dout = dout, .rope = *rope, .table = table};
+  const Inputs inputs{
+      .shape = shape, .q = q, .out = out, .lse = lse, .dout = dout, .rope = *rope, .table = table};
 
   std::vector<HeadKeys> keys(documents.size());
   executor.for_each(static_cast<int64_t>(documents.size()), [&](int64_t d) {

@@ -21,8 +21,8 @@ bool is_ring(const AttentionShape& shape) {
 }
 
 /// Fills in what the last chunk of the document sees; an earlier chunk sees a prefix of it.
-void find_global_positions(const AttentionShape& shape, int64_t tokens, const float* scores, int64_t score_stride,
-                           HeadKeys& keys) {
+void find_global_positions(const AttentionShape& shape, int64_t tokens, const float* scores,
+                           int64_t score_stride, HeadKeys& keys) {
   const RingGeometry& ring = shape.ring;
   const int64_t pages = is_ring(shape) ? ring.chunk(tokens - 1) - ring.band_chunks() : 0;
   if (pages <= 0) return;
@@ -43,19 +43,22 @@ void find_global_positions(const AttentionShape& shape, int64_t tokens, const fl
 
 }  // namespace
 
-void select_page(const float* scores, int64_t score_stride, const RingGeometry& ring, std::span<int32_t> page) {
+void select_page(const float* scores, int64_t score_stride, const RingGeometry& ring,
+                 std::span<int32_t> page) {
   RF_CHECK(static_cast<int64_t>(page.size()) == ring.page_tokens());
   std::vector<int32_t> order(static_cast<size_t>(ring.stride));
   std::iota(order.begin(), order.end(), 0);
-  const auto score = [&](int32_t offset) {  // NaN ranks last: the order must be strict even for a broken model
-    const float value = scores[offset * score_stride];
-    return std::isnan(value) ? -std::numeric_limits<float>::infinity() : value;
-  };
+  const auto score =
+      [&](int32_t offset) {  // NaN ranks last: the order must be strict even for a broken model
+        const float value = scores[offset * score_stride];
+        return std::isnan(value) ? -std::numeric_limits<float>::infinity() : value;
+      };
   const auto better = [&](int32_t a, int32_t b) {
     const float score_a = score(a), score_b = score(b);
     return score_a != score_b ? score_a > score_b : a < b;
   };
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(page.size()), order.end(), better);
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(page.size()), order.end(),
+                    better);
   std::copy_n(order.begin(), page.size(), page.begin());
   std::sort(page.begin(), page.end());
 }
@@ -91,10 +94,11 @@ bool uses_router(const AttentionShape& shape, const float* router) {
   return has_pages;
 }
 
-HeadKeys make_head_keys(const AttentionShape& shape, const DocumentHead& document, const float* k, const float* v,
-                        const float* router, const RopeTable& table) {
+HeadKeys make_head_keys(const AttentionShape& shape, const DocumentHead& document, const float* k,
+                        const float* v, const float* router, const RopeTable& table) {
   const int64_t head_dim = shape.head_dim, kv_heads = shape.key_value_heads, stride = kv_heads * head_dim;
-  const float* scores = uses_router(shape, router) ? router + document.begin * kv_heads + document.head : nullptr;
+  const float* scores =
+      uses_router(shape, router) ? router + document.begin * kv_heads + document.head : nullptr;
   k += document.begin * stride + document.head * head_dim;
   v += document.begin * stride + document.head * head_dim;
 
@@ -116,7 +120,8 @@ HeadKeys make_head_keys(const AttentionShape& shape, const DocumentHead& documen
 }
 
 BlockRange next_block(const AttentionShape& shape, const HeadKeys& keys, int64_t begin, int64_t limit) {
-  BlockRange block{.begin = begin, .end = std::min(begin + kBlockTokens, limit), .first_key = 0, .globals = 0};
+  BlockRange block{
+      .begin = begin, .end = std::min(begin + kBlockTokens, limit), .first_key = 0, .globals = 0};
   if (is_ring(shape)) {
     const RingGeometry& ring = shape.ring;
     const int64_t chunk = ring.chunk(begin);

@@ -28,11 +28,11 @@ int64_t longest(std::span<const DocumentHead> documents);
 
 /// The keys of one DocumentHead, ready to attend to.
 struct HeadKeys {
-  AlignedVector<float> rotated;    ///< [tokens, head_dim]
-  const float* v;                  ///< the caller's values at the document's first token, v_stride apart
+  AlignedVector<float> rotated;  ///< [tokens, head_dim]
+  const float* v;                ///< the caller's values at the document's first token, v_stride apart
   int64_t v_stride;
-  std::vector<int64_t> positions;  ///< of the global keys: the sinks that page 0 lacks, page 0, page 1, ...
-  int64_t lone_sinks, page_tokens; ///< how many of the positions are such sinks, and one page
+  std::vector<int64_t> positions;   ///< of the global keys: the sinks that page 0 lacks, page 0, page 1, ...
+  int64_t lone_sinks, page_tokens;  ///< how many of the positions are such sinks, and one page
   AlignedVector<float> global_k, global_v;  ///< gathered, [positions, head_dim]
   AlignedVector<float> global_bias;         ///< log sigma(r); empty without a router
 };
@@ -41,8 +41,8 @@ struct HeadKeys {
 bool uses_router(const AttentionShape& shape, const float* router);
 
 /// Rotates the keys, selects the pages and gathers what they keep. `table` covers the document.
-HeadKeys make_head_keys(const AttentionShape& shape, const DocumentHead& document, const float* k, const float* v,
-                        const float* router, const RopeTable& table);
+HeadKeys make_head_keys(const AttentionShape& shape, const DocumentHead& document, const float* k,
+                        const float* v, const float* router, const RopeTable& table);
 
 /// A run of queries that see the same pages: positions [begin, end) of a document, within one chunk.
 struct BlockRange {
@@ -63,13 +63,15 @@ struct BlockSpans {
 };
 BlockSpans block_spans(const AttentionShape& shape, const HeadKeys& keys, const BlockRange& block);
 
-/// The queries of a block in private contiguous memory: rotated and as they came, both [tokens, group, head_dim].
+/// The queries of a block in private contiguous memory: rotated and as they came, both [tokens, group,
+/// head_dim].
 class QueryScratch {
  public:
   explicit QueryScratch(const AttentionShape& shape);
 
   /// Copies and rotates a block's rows of q; the result is valid until the next call.
-  QueryBlock load(const DocumentHead& document, const BlockRange& block, const float* q, const RopeTable& table);
+  QueryBlock load(const DocumentHead& document, const BlockRange& block, const float* q,
+                  const RopeTable& table);
 
  private:
   AttentionShape shape_;
@@ -89,6 +91,8 @@ std::vector<Segment> cut_segments(std::span<const DocumentHead> documents, int64
 inline constexpr int64_t kBlockTokens = 64;
 
 /// Query heads that share a KV head.
-inline int64_t group_size(const AttentionShape& shape) { return shape.heads / shape.key_value_heads; }
+inline int64_t group_size(const AttentionShape& shape) {
+  return shape.heads / shape.key_value_heads;
+}
 
 }  // namespace ringflash::kernels

@@ -1,5 +1,5 @@
-// Rotary position embedding (Su et al. 2021) in Hugging Face's half-split layout: element i of the first half of
-// a head is rotated with element i of the second half by angle position * theta^(-2i / head_dim).
+// Rotary position embedding (Su et al. 2021) in Hugging Face's half-split layout: element i of the first half
+// of a head is rotated with element i of the second half by angle position * theta^(-2i / head_dim).
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct RopeTable {
 
 RopeTable make_rope_table(int64_t first, int64_t count, int64_t head_dim, double theta);
 
-/// A table of at least the positions [0, count), kept for the next caller: making one costs as much as attending
-/// over a short sequence. Safe from any thread.
+/// A table of at least the positions [0, count), kept for the next caller: making one costs as much as
+/// attending over a short sequence. Safe from any thread.
 std::shared_ptr<const RopeTable> shared_rope_table(int64_t count, int64_t head_dim, double theta);
 
 /// y = x rotated to `position`; x and y are one head vector of 2 * table.half floats and may be the same.

@@ -19,14 +19,17 @@ inline std::vector<float> random_floats(size_t count, Rng& rng, double scale = 1
   return values;
 }
 
-inline std::vector<double> widen(const std::vector<float>& x) { return {x.begin(), x.end()}; }
+inline std::vector<double> widen(const std::vector<float>& x) {
+  return {x.begin(), x.end()};
+}
 
 /// The largest norm of the rows of x, [rows, width].
 inline double largest_norm(std::span<const float> x, int64_t width) {
   double largest = 0;
   for (size_t row = 0; row < x.size(); row += static_cast<size_t>(width)) {
     double sum = 0;
-    for (const float value : x.subspan(row, static_cast<size_t>(width))) sum += static_cast<double>(value) * value;
+    for (const float value : x.subspan(row, static_cast<size_t>(width)))
+      sum += static_cast<double>(value) * value;
     largest = std::max(largest, std::sqrt(sum));
   }
   return largest;

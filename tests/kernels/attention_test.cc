@@ -124,8 +124,8 @@ std::vector<VisibleKey> softmax(const Problem& problem, int64_t row, double& lse
       if (j >= span.visible + row / problem.spec.heads) continue;
       double logit = span.bias ? problem.bias[s].at(j, 0) : 0.0;
       for (int64_t i = 0; i < problem.spec.head_dim; ++i) {
-        logit += static_cast<double>(problem.scale) * (span.global ? problem.q_global : problem.q).at(row, i) *
-                 problem.k[s].at(j, i);
+        logit += static_cast<double>(problem.scale) *
+                 (span.global ? problem.q_global : problem.q).at(row, i) * problem.k[s].at(j, i);
       }
       keys.push_back({s, j, logit});
       maximum = std::max(maximum, logit);
@@ -157,7 +157,8 @@ void add_row(const Problem& problem, int64_t row, Expected& expected) {
     const double dlogit = key.p * (dp - mean_dp);
     for (int64_t i = 0; i < d; ++i) {
       const double q = (global ? problem.q_global : problem.q).at(row, i);
-      (global ? expected.dq_global : expected.dq)[at(row * d + i)] += scale * dlogit * problem.k[key.span].at(key.j, i);
+      (global ? expected.dq_global : expected.dq)[at(row * d + i)] +=
+          scale * dlogit * problem.k[key.span].at(key.j, i);
       expected.dk[key.span][at(key.j * d + i)] += scale * dlogit * q;
       expected.dv[key.span][at(key.j * d + i)] += key.p * problem.dout.at(row, i);
     }
@@ -345,11 +346,12 @@ TEST(Attend, LargeLogits) {
 }
 
 TEST(Attend, LseIsOptionalAndDqMayBeShared) {
-  const Problem problem({.tokens = 9,
-                         .heads = 2,
-                         .head_dim = 12,
-                         .spans = {{.count = 20, .visible = 12, .bias = false, .global = false},
-                                   {.count = 6, .visible = kernels::kAllVisible, .bias = true, .global = true}}});
+  const Problem problem(
+      {.tokens = 9,
+       .heads = 2,
+       .head_dim = 12,
+       .spans = {{.count = 20, .visible = 12, .bias = false, .global = false},
+                 {.count = 6, .visible = kernels::kAllVisible, .bias = true, .global = true}}});
   const Expected expected = solve(problem);
   const AttentionTolerances tolerance = tolerances(problem, expected);
   const std::vector<float> lse(expected.lse.begin(), expected.lse.end());
@@ -358,7 +360,10 @@ TEST(Attend, LseIsOptionalAndDqMayBeShared) {
     std::vector<float> out(expected.out.size(), kPoison);
     const int64_t d = problem.spec.head_dim, heads = problem.spec.heads;
     table->attend(problem.queries(), problem.spans(),
-                  {.out = out.data(), .token_stride = heads * d, .head_stride = d, .lse = nullptr,
+                  {.out = out.data(),
+                   .token_stride = heads * d,
+                   .head_stride = d,
+                   .lse = nullptr,
                    .lse_token_stride = 0});
     expect_close(out, expected.out, tolerance.out);
 

@@ -11,7 +11,9 @@ namespace {
 using kernels::AttentionShape;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-size_t at(int64_t i) { return static_cast<size_t>(i); }
+size_t at(int64_t i) {
+  return static_cast<size_t>(i);
+}
 
 struct Document {
   int64_t begin, end;
@@ -22,7 +24,9 @@ Document document_of(const NaiveInput& input, int64_t row) {
   return {*(after - 1), *after};
 }
 
-double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+double sigmoid(double x) {
+  return 1.0 / (1.0 + std::exp(-x));
+}
 
 /// One head vector, each pair (i, i + half) turned as a complex number; sign -1 turns it back.
 std::vector<double> rotate(const AttentionShape& shape, const double* x, int64_t position, double sign) {
@@ -39,13 +43,15 @@ std::vector<double> rotate(const AttentionShape& shape, const double* x, int64_t
 }
 
 /// Every head vector of `x`, [tokens, heads, head_dim], turned to its place in its document.
-std::vector<double> rotate_all(const NaiveInput& input, const std::vector<double>& x, int64_t heads, double sign) {
+std::vector<double> rotate_all(const NaiveInput& input, const std::vector<double>& x, int64_t heads,
+                               double sign) {
   const int64_t head_dim = input.shape.head_dim;
   std::vector<double> y;
   for (int64_t t = 0; t < input.shape.tokens; ++t) {
     const int64_t position = t - document_of(input, t).begin;
     for (int64_t h = 0; h < heads; ++h) {
-      const std::vector<double> row = rotate(input.shape, x.data() + (t * heads + h) * head_dim, position, sign);
+      const std::vector<double> row =
+          rotate(input.shape, x.data() + (t * heads + h) * head_dim, position, sign);
       y.insert(y.end(), row.begin(), row.end());
     }
   }
@@ -53,7 +59,7 @@ std::vector<double> rotate_all(const NaiveInput& input, const std::vector<double
 }
 
 struct Pair {
-  int64_t u;      ///< key row of the batch
+  int64_t u;  ///< key row of the batch
   bool global;
   bool rotated;
   double p;
@@ -108,7 +114,8 @@ std::vector<bool> paged_rows(const NaiveInput& input, int64_t kv_head) {
           const double r_other = input.router[at(other * kv_heads + kv_head)];
           better += r_other > r || (r_other == r && other < u);
         }
-        paged[at(u)] = static_cast<double>(better) < wanted - 1e-9;  // slack for 0.05 * 60 = 3.0000000000000004
+        paged[at(u)] =
+            static_cast<double>(better) < wanted - 1e-9;  // slack for 0.05 * 60 = 3.0000000000000004
       }
     }
   }
@@ -128,19 +135,21 @@ Visibility visibility(const NaiveInput& input, const std::vector<bool>& paged, i
 NaiveOutput naive_attention(const NaiveInput& input) {
   const AttentionShape& shape = input.shape;
   const int64_t head_dim = shape.head_dim;
-  NaiveOutput result{std::vector<double>(input.q.size()), std::vector<double>(at(shape.tokens * shape.heads))};
+  NaiveOutput result{std::vector<double>(input.q.size()),
+                     std::vector<double>(at(shape.tokens * shape.heads))};
   const auto q_rotated = rotate_all(input, input.q, shape.heads, 1);
   const auto k_rotated = rotate_all(input, input.k, shape.key_value_heads, 1);
-  for_each_query(input, q_rotated, k_rotated, [&](int64_t t, int64_t h, double lse, const std::vector<Pair>& pairs) {
-    const int64_t kv = h / (shape.heads / shape.key_value_heads), row = t * shape.heads + h;
-    result.lse[at(row)] = lse;
-    for (const Pair& pair : pairs) {
-      for (int64_t i = 0; i < head_dim; ++i) {
-        result.out[at(row * head_dim + i)] +=
-            pair.p * input.v[at((pair.u * shape.key_value_heads + kv) * head_dim + i)];
-      }
-    }
-  });
+  for_each_query(input, q_rotated, k_rotated,
+                 [&](int64_t t, int64_t h, double lse, const std::vector<Pair>& pairs) {
+                   const int64_t kv = h / (shape.heads / shape.key_value_heads), row = t * shape.heads + h;
+                   result.lse[at(row)] = lse;
+                   for (const Pair& pair : pairs) {
+                     for (int64_t i = 0; i < head_dim; ++i) {
+                       result.out[at(row * head_dim + i)] +=
+                           pair.p * input.v[at((pair.u * shape.key_value_heads + kv) * head_dim + i)];
+                     }
+                   }
+                 });
   return result;
 }
 
@@ -154,32 +163,33 @@ NaiveGradients naive_gradients(const NaiveInput& input, const std::vector<double
   const auto q_rotated = rotate_all(input, input.q, shape.heads, 1);
   const auto k_rotated = rotate_all(input, input.k, kv_heads, 1);
   std::vector<double> dq_rotated(input.q.size()), dk_rotated(input.k.size());
-  for_each_query(input, q_rotated, k_rotated, [&](int64_t t, int64_t h, double, const std::vector<Pair>& pairs) {
-    const int64_t kv = h / (shape.heads / kv_heads), q_row = (t * shape.heads + h) * head_dim;
-    std::vector<double> dp(pairs.size());
-    double mean_dp = 0;
-    for (size_t j = 0; j < pairs.size(); ++j) {
-      const int64_t k_row = (pairs[j].u * kv_heads + kv) * head_dim;
-      for (int64_t i = 0; i < head_dim; ++i) dp[j] += dout[at(q_row + i)] * input.v[at(k_row + i)];
-      mean_dp += pairs[j].p * dp[j];
-    }
-    for (size_t j = 0; j < pairs.size(); ++j) {
-      const Pair& pair = pairs[j];
-      const int64_t kv_row = pair.u * kv_heads + kv, k_row = kv_row * head_dim;
-      const double dlogit = pair.p * (dp[j] - mean_dp);
-      grad.key_mass[at(kv_row)] += pair.p;
-      for (int64_t i = 0; i < head_dim; ++i) {
-        grad.v[at(k_row + i)] += pair.p * dout[at(q_row + i)];
-        auto& dq = pair.rotated ? dq_rotated : grad.q;
-        auto& dk = pair.rotated ? dk_rotated : grad.k;
-        dq[at(q_row + i)] += scale * dlogit * (pair.rotated ? k_rotated : input.k)[at(k_row + i)];
-        dk[at(k_row + i)] += scale * dlogit * (pair.rotated ? q_rotated : input.q)[at(q_row + i)];
-      }
-      if (pair.global && !input.router.empty()) {
-        grad.router[at(kv_row)] += dlogit * (1.0 - sigmoid(input.router[at(kv_row)]));
-      }
-    }
-  });
+  for_each_query(
+      input, q_rotated, k_rotated, [&](int64_t t, int64_t h, double, const std::vector<Pair>& pairs) {
+        const int64_t kv = h / (shape.heads / kv_heads), q_row = (t * shape.heads + h) * head_dim;
+        std::vector<double> dp(pairs.size());
+        double mean_dp = 0;
+        for (size_t j = 0; j < pairs.size(); ++j) {
+          const int64_t k_row = (pairs[j].u * kv_heads + kv) * head_dim;
+          for (int64_t i = 0; i < head_dim; ++i) dp[j] += dout[at(q_row + i)] * input.v[at(k_row + i)];
+          mean_dp += pairs[j].p * dp[j];
+        }
+        for (size_t j = 0; j < pairs.size(); ++j) {
+          const Pair& pair = pairs[j];
+          const int64_t kv_row = pair.u * kv_heads + kv, k_row = kv_row * head_dim;
+          const double dlogit = pair.p * (dp[j] - mean_dp);
+          grad.key_mass[at(kv_row)] += pair.p;
+          for (int64_t i = 0; i < head_dim; ++i) {
+            grad.v[at(k_row + i)] += pair.p * dout[at(q_row + i)];
+            auto& dq = pair.rotated ? dq_rotated : grad.q;
+            auto& dk = pair.rotated ? dk_rotated : grad.k;
+            dq[at(q_row + i)] += scale * dlogit * (pair.rotated ? k_rotated : input.k)[at(k_row + i)];
+            dk[at(k_row + i)] += scale * dlogit * (pair.rotated ? q_rotated : input.q)[at(q_row + i)];
+          }
+          if (pair.global && !input.router.empty()) {
+            grad.router[at(kv_row)] += dlogit * (1.0 - sigmoid(input.router[at(kv_row)]));
+          }
+        }
+      });
   dq_rotated = rotate_all(input, dq_rotated, shape.heads, -1);
   dk_rotated = rotate_all(input, dk_rotated, kv_heads, -1);
   for (size_t i = 0; i < grad.q.size(); ++i) grad.q[i] += dq_rotated[i];

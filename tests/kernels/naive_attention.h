@@ -1,5 +1,6 @@
-// Attention straight from its definition: a predicate says which keys a query sees, every pair is looked at, and
-// everything is in double. Shares no code with src/kernels; rotation, selection and bias are written again.
+// Attention straight from its definition: a predicate says which keys a query sees, every pair is looked at,
+// and everything is in double. Shares no code with src/kernels; rotation, selection and bias are written
+// again.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ struct NaiveOutput {
 
 struct NaiveGradients {
   std::vector<double> q, k, v, router;
-  std::vector<double> key_mass;  ///< [tokens, key_value_heads]: the probability each key collects from all queries
+  std::vector<double>
+      key_mass;  ///< [tokens, key_value_heads]: the probability each key collects from all queries
 };
 
 enum class Visibility { kNone, kLocal, kGlobal };

@@ -31,7 +31,8 @@ Batch make_batch(AttentionShape shape, std::vector<int64_t> bounds, uint64_t see
   shape.tokens = bounds.back();
   const auto queries = static_cast<size_t>(shape.tokens * shape.heads * shape.head_dim);
   const auto keys = static_cast<size_t>(shape.tokens * shape.key_value_heads * shape.head_dim);
-  Batch batch{.shape = shape, .bounds = std::move(bounds), .q = {}, .k = {}, .v = {}, .router = {}, .dout = {}};
+  Batch batch{
+      .shape = shape, .bounds = std::move(bounds), .q = {}, .k = {}, .v = {}, .router = {}, .dout = {}};
   batch.q = random_floats(queries, rng);
   batch.k = random_floats(keys, rng);
   batch.v = random_floats(keys, rng);
@@ -43,7 +44,11 @@ Batch make_batch(AttentionShape shape, std::vector<int64_t> bounds, uint64_t see
 }
 
 NaiveInput widen(const Batch& batch) {
-  return {batch.shape, batch.bounds, testing::widen(batch.q), testing::widen(batch.k), testing::widen(batch.v),
+  return {batch.shape,
+          batch.bounds,
+          testing::widen(batch.q),
+          testing::widen(batch.k),
+          testing::widen(batch.v),
           testing::widen(batch.router)};
 }
 
@@ -58,7 +63,9 @@ Results attend(const Batch& batch, const Table& table, Executor& executor) {
                               lse.data(), dout.data(), dq.data(), dk.data(), dv.data(),
                               scores ? drouter.data() : nullptr, table, executor);
   for (const GuardedBuffer* buffer : {&out, &lse, &dq, &dk, &dv, &drouter}) EXPECT_TRUE(buffer->intact());
-  const auto copy = [](const GuardedBuffer& b) { return std::vector<float>(b.values().begin(), b.values().end()); };
+  const auto copy = [](const GuardedBuffer& b) {
+    return std::vector<float>(b.values().begin(), b.values().end());
+  };
   return {copy(out), copy(lse), copy(dq), copy(dk), copy(dv), copy(drouter)};
 }
 
@@ -69,18 +76,17 @@ Results attend(const Batch& batch, const Table& table) {
 
 AttentionTolerances tolerances(const Batch& batch, const NaiveGradients& grad) {
   const int64_t d = batch.shape.head_dim;
-  return attention_tolerances(
-      {.head_dim = d,
-       .keys = batch.shape.tokens,
-       .q_norm = largest_norm(batch.q, d),
-       .k_norm = largest_norm(batch.k, d),
-       .v_norm = largest_norm(batch.v, d),
-       .dout_norm = largest_norm(batch.dout, d),
-       .q_max = largest(batch.q),
-       .k_max = largest(batch.k),
-       .v_max = largest(batch.v),
-       .dout_max = largest(batch.dout),
-       .key_mass = *std::max_element(grad.key_mass.begin(), grad.key_mass.end())});
+  return attention_tolerances({.head_dim = d,
+                               .keys = batch.shape.tokens,
+                               .q_norm = largest_norm(batch.q, d),
+                               .k_norm = largest_norm(batch.k, d),
+                               .v_norm = largest_norm(batch.v, d),
+                               .dout_norm = largest_norm(batch.dout, d),
+                               .q_max = largest(batch.q),
+                               .k_max = largest(batch.k),
+                               .v_max = largest(batch.v),
+                               .dout_max = largest(batch.dout),
+                               .key_mass = *std::max_element(grad.key_mass.begin(), grad.key_mass.end())});
 }
 
 void expect_matches_definition(const Batch& batch) {
@@ -141,7 +147,8 @@ TEST(RingAttention, MatchesTheDefinitionForEveryGeometry) {
       {"window of four strides", {.window = 32, .stride = 8, .global_ratio = 0.2, .sink_tokens = 4}, 90},
       {"odd stride", {.window = 22, .stride = 11, .global_ratio = 0.2, .sink_tokens = 4}, 90},
       {"rotated globals",
-       {.window = 16, .stride = 8, .global_ratio = 0.3, .sink_tokens = 4, .global_rope = true}, 70},
+       {.window = 16, .stride = 8, .global_ratio = 0.3, .sink_tokens = 4, .global_rope = true},
+       70},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
@@ -287,8 +294,9 @@ TEST(RingAttention, DocumentsDoNotSeeEachOther) {
     const Results separate = attend(alone, *table);
     const auto expect_tail = [](const std::vector<float>& whole, const std::vector<float>& tail) {
       ASSERT_LT(tail.size(), whole.size());
-      EXPECT_EQ(std::memcmp(whole.data() + whole.size() - tail.size(), tail.data(), tail.size() * sizeof(float)),
-                0);
+      EXPECT_EQ(
+          std::memcmp(whole.data() + whole.size() - tail.size(), tail.data(), tail.size() * sizeof(float)),
+          0);
     };
     expect_tail(together.out, separate.out);
     expect_tail(together.dq, separate.dq);
@@ -314,7 +322,8 @@ TEST(RingAttention, ThreadsDoNotChangeABit) {
 
 TEST(SelectPage, TakesTheBestInAscendingOrder) {
   const RingGeometry ring{.window = 16, .stride = 8, .global_ratio = 0.375};
-  const std::vector<float> scores = {0, 9, 9, 1, 9, 2, 9, 9, 9, 9, 9, 9, 3, 3, 0, 0};  // two interleaved heads
+  const std::vector<float> scores = {0, 9, 9, 1, 9, 2, 9, 9,
+                                     9, 9, 9, 9, 3, 3, 0, 0};  // two interleaved heads
   std::vector<int32_t> page(3, -1);
   kernels::select_page(scores.data(), 2, ring, page);  // 0 9 9 9 9 9 3 0
   EXPECT_EQ(page, (std::vector<int32_t>{1, 2, 3}));

@@ -14,7 +14,8 @@ TEST(RopeTable, HoldsTheAnglesOfItsPositions) {
   const kernels::RopeTable table = kernels::make_rope_table(100000, 3, 8, 10000.0);
   for (int64_t position = 100000; position < 100003; ++position) {
     for (int64_t i = 0; i < 4; ++i) {
-      const double angle = static_cast<double>(position) * std::pow(10000.0, -2.0 * static_cast<double>(i) / 8.0);
+      const double angle =
+          static_cast<double>(position) * std::pow(10000.0, -2.0 * static_cast<double>(i) / 8.0);
       // Rounded to float once; the angle itself is off by less than 1e-11.
       EXPECT_NEAR(table.cosine_at(position)[i], std::cos(angle), 0x1p-24);
       EXPECT_NEAR(table.sine_at(position)[i], std::sin(angle), 0x1p-24);
@@ -42,7 +43,8 @@ TEST(Rope, TurnsByThePosition) {
   const std::vector<float> x = {3.0f, -2.0f};
   std::vector<float> y(2, kPoison);
   kernels::rope_rotate(x.data(), y.data(), table, 1);
-  const std::vector<double> expected = {3 * std::cos(1.0) + 2 * std::sin(1.0), -2 * std::cos(1.0) + 3 * std::sin(1.0)};
+  const std::vector<double> expected = {3 * std::cos(1.0) + 2 * std::sin(1.0),
+                                        -2 * std::cos(1.0) + 3 * std::sin(1.0)};
   expect_close(y, expected, {.absolute = 8 * 0x1p-24});
 }
 

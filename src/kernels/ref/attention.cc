@@ -21,7 +21,9 @@ const float* query_row(const QueryBlock& queries, const KeySpan& span, int64_t t
   return (span.global ? queries.q_global : queries.q) + t * queries.token_stride + h * queries.head_stride;
 }
 
-bool sees(const KeySpan& span, int64_t t, int64_t j) { return j < std::min(span.count, span.visible + t); }
+bool sees(const KeySpan& span, int64_t t, int64_t j) {
+  return j < std::min(span.count, span.visible + t);
+}
 
 /// -infinity where the query does not see the key.
 double logit(const QueryBlock& queries, const KeySpan& span, int64_t t, int64_t h, int64_t j) {
@@ -147,8 +149,9 @@ void attend(const QueryBlock& queries, std::span<const KeySpan> spans, const Att
 }
 
 // Two sweeps, by query for dq and by key for the rest, so that each gradient is one sum in double.
-void attend_backward(const QueryBlock& queries, std::span<const KeySpan> spans, const AttentionGradInput& input,
-                     const QueryGrad& query_grad, std::span<const KeySpanGrad> grads) {
+void attend_backward(const QueryBlock& queries, std::span<const KeySpan> spans,
+                     const AttentionGradInput& input, const QueryGrad& query_grad,
+                     std::span<const KeySpanGrad> grads) {
   RF_CHECK(grads.size() == spans.size());
   std::vector<double> sum(static_cast<size_t>(queries.head_dim)), second_sum(sum.size());
   std::vector<RowGradient> rows;

@@ -15,9 +15,9 @@ struct GradTile {
   int64_t count;                 ///< rows in use
   Vec lse[kVecs];                ///< in units of log 2; huge where the row saw nothing, so that p = 0
   Vec dout_dot_out[kVecs];
-  float *q, *dout, *dq;          ///< [head_dim][lanes]; q is scaled for logits in units of log 2
-  float *q_rows, *dout_rows;     ///< [lanes][padded_dim], as they came
-  float *p, *dlogit;             ///< [kBlockKeys][lanes]
+  float *q, *dout, *dq;       ///< [head_dim][lanes]; q is scaled for logits in units of log 2
+  float *q_rows, *dout_rows;  ///< [lanes][padded_dim], as they came
+  float *p, *dlogit;          ///< [kBlockKeys][lanes]
 };
 
 /// copy[lane] = the lane's row, padded with zeros.
@@ -31,6 +31,13 @@ inline void copy_rows(const TileRows& rows, const float* source, int64_t token_s
   }
 }
 
+/// y += scale * x.
+inline void add_scaled(const float* x, float scale, int64_t count, float* y) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(y + i, load(y + i) + load(x + i) * scale);
+  for (; i < count; ++i) y[i] += x[i] * scale;
+}
+
 /// What add_row_sums adds up: for each of `count` keys j, scale * sum over rows of weights[j][row] * x[row].
 struct RowSums {
   const float* weights;
@@ -42,23 +49,21 @@ struct RowSums {
 
 /// target[j][i] += the sums, for kVecs vectors of elements of which `width` count.
 template <int kVecs>
-inline void add_row_sums(const RowSums& sums, int64_t width, float* target, int64_t target_stride) {
+[[gnu::noinline]] inline void add_row_sums(const RowSums& sums, int64_t width, float* target,
+                                           int64_t target_stride) {
   constexpr int kRows = product_rows(kVecs);
   for (int64_t j = 0; j < sums.count; j += kRows) {
     const float* weights[kRows];
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) weights[r] = sums.weights + smaller(j + r, sums.count - 1) * sums.weight_stride;
+    for (int r = 0; r < kRows; ++r)
+      weights[r] = sums.weights + smaller(j + r, sums.count - 1) * sums.weight_stride;
     Vec acc[kRows][kVecs] = {};
     sum_products(sums.x, sums.x_stride, weights, 1, sums.rows, acc);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      if (j + r >= sums.count) continue;
-#pragma GCC unroll 4
-      for (int v = 0; v < kVecs; ++v) {
-        float* p = target + (j + r) * target_stride + v * kLanes;
-        const int64_t left = width - v * kLanes;
-        store_partial(p, load_partial(p, left) + acc[r][v] * sums.scale, left);
-      }
+    float products[kRows * kVecs * kLanes];
+    store_rows(acc, products);
+    for (int64_t r = 0; r < smaller(kRows, sums.count - j); ++r) {
+      add_scaled(products + r * kVecs * kLanes, sums.scale, smaller(width, kVecs * kLanes),
+                 target + (j + r) * target_stride);
     }
   }
 }
@@ -80,25 +85,25 @@ inline void add_key_gradient(RowSums sums, int64_t width, float* target, int64_t
 template <int kVecs>
 inline void backward_keys(const GradTile<kVecs>& tile, const KeySpan& span, const TileView<kVecs>& view,
                           int64_t first, int64_t count, float scale, const KeySpanGrad& grad) {
-  constexpr int kRows = product_rows(kVecs);
   constexpr int64_t kStride = kVecs * kLanes;
-  const bool masked = first + (count + kRows - 1) / kRows * kRows > view.least;
   const float* k = span.k + first * span.k_stride;
-  const float* v_rows = span.v + first * span.v_stride;
-  each_product<kVecs>(tile.q, tile.head_dim, k, span.k_stride, count, [&](int64_t j, Vec(&logits)[kVecs]) {
-    const float bias = span.bias ? kLog2E * span.bias[first + smaller(j, count - 1)] : 0.0f;
-    bias_and_mask(view, masked, first + j, bias, logits);
-    for (int v = 0; v < kVecs; ++v) store(tile.p + j * kStride + v * kLanes, exp2(logits[v] - tile.lse[v]));
-  });
-  each_product<kVecs>(tile.dout, tile.head_dim, v_rows, span.v_stride, count, [&](int64_t j, Vec(&dp)[kVecs]) {
+  multiply<kVecs>(tile.q, tile.head_dim, k, span.k_stride, count, tile.p);
+  bias_and_mask(span, view, first, count, tile.p);
+  multiply<kVecs>(tile.dout, tile.head_dim, span.v + first * span.v_stride, span.v_stride, count,
+                  tile.dlogit);
+  for (int64_t j = 0; j < count; ++j) {
     Vec over_rows{};
     for (int v = 0; v < kVecs; ++v) {
-      const Vec dlogit = load(tile.p + j * kStride + v * kLanes) * (dp[v] - tile.dout_dot_out[v]);
-      store(tile.dlogit + j * kStride + v * kLanes, dlogit);
-      over_rows += dlogit;
+      float* p = tile.p + j * kStride + v * kLanes;
+      float* dlogit = tile.dlogit + j * kStride + v * kLanes;
+      const Vec weight = exp2(load(p) - tile.lse[v]);
+      const Vec gradient = weight * (load(dlogit) - tile.dout_dot_out[v]);
+      store(p, weight);
+      store(dlogit, gradient);
+      over_rows += gradient;
     }
-    if (grad.dbias && j < count) grad.dbias[first + j] += sum(over_rows);
-  });
+    if (grad.dbias) grad.dbias[first + j] += sum(over_rows);
+  }
   add_weighted<kVecs>(tile.dlogit, k, span.k_stride, count, tile.head_dim, tile.dq);
   RowSums sums{.weights = tile.p,
                .weight_stride = kStride,
@@ -116,7 +121,8 @@ inline void backward_keys(const GradTile<kVecs>& tile, const KeySpan& span, cons
 
 /// Loads what all spans share.
 template <int kVecs>
-inline void load_output_gradient(const TileRows& rows, const AttentionGradInput& input, GradTile<kVecs>& tile) {
+inline void load_output_gradient(const TileRows& rows, const AttentionGradInput& input,
+                                 GradTile<kVecs>& tile) {
   load_tile<kVecs>(rows, input.dout, input.token_stride, input.head_stride, tile.head_dim, 1.0f, tile.dout);
   copy_rows(rows, input.dout, input.token_stride, input.head_stride, tile.head_dim, tile.padded_dim,
             tile.dout_rows);
@@ -127,7 +133,8 @@ inline void load_output_gradient(const TileRows& rows, const AttentionGradInput&
       const float* out = input.out + rows.offset(lane, input.token_stride, input.head_stride);
       Vec products{};
       for (int64_t i = 0; i < tile.head_dim; i += kLanes) {
-        products += load(tile.dout_rows + lane * tile.padded_dim + i) * load_partial(out + i, tile.head_dim - i);
+        products +=
+            load(tile.dout_rows + lane * tile.padded_dim + i) * load_partial(out + i, tile.head_dim - i);
       }
       dot = sum(products);
     }
@@ -164,14 +171,16 @@ inline void backward_tile(const QueryBlock& queries, std::span<const KeySpan> sp
     for (size_t i = 0; i < spans.size(); ++i) {
       if (spans[i].global != global) continue;
       if (!loaded) {
-        load_tile<kVecs>(rows, q, queries.token_stride, queries.head_stride, head_dim, queries.scale * kLog2E, tile.q);
+        load_tile<kVecs>(rows, q, queries.token_stride, queries.head_stride, head_dim, queries.scale * kLog2E,
+                         tile.q);
         copy_rows(rows, q, queries.token_stride, queries.head_stride, head_dim, padded_dim, tile.q_rows);
         for (int64_t k = 0; k < head_dim * kStride; ++k) tile.dq[k] = 0.0f;
         loaded = true;
       }
       const TileView<kVecs> view(rows, spans[i]);
       for (int64_t first = 0; first < view.most; first += kBlockKeys) {
-        backward_keys(tile, spans[i], view, first, smaller(kBlockKeys, view.most - first), queries.scale, grads[i]);
+        backward_keys(tile, spans[i], view, first, smaller(kBlockKeys, view.most - first), queries.scale,
+                      grads[i]);
       }
     }
     if (loaded) {

@@ -40,19 +40,14 @@ inline void raise_maximum(SoftmaxTile<kVecs>& state, const Vec (&maximum)[kVecs]
 template <int kVecs>
 inline void attend_keys(const float* q, const KeySpan& span, const TileView<kVecs>& view, int64_t first,
                         int64_t count, int64_t head_dim, SoftmaxTile<kVecs>& state) {
-  constexpr int kRows = product_rows(kVecs);
-  const bool masked = first + (count + kRows - 1) / kRows * kRows > view.least;
+  multiply<kVecs>(q, head_dim, span.k + first * span.k_stride, span.k_stride, count, state.weights);
+  bias_and_mask(span, view, first, count, state.weights);
   Vec maximum[kVecs];
-  for (int v = 0; v < kVecs; ++v) maximum[v] = state.maximum[v];
-  each_product<kVecs>(q, head_dim, span.k + first * span.k_stride, span.k_stride, count,
-                      [&](int64_t j, Vec(&logits)[kVecs]) {
-                        const float bias = span.bias ? kLog2E * span.bias[first + smaller(j, count - 1)] : 0.0f;
-                        bias_and_mask(view, masked, first + j, bias, logits);
-                        for (int v = 0; v < kVecs; ++v) {
-                          maximum[v] = max(maximum[v], logits[v]);
-                          store(state.weights + (j * kVecs + v) * kLanes, logits[v]);
-                        }
-                      });
+  for (int v = 0; v < kVecs; ++v) {
+    maximum[v] = state.maximum[v];
+    for (int64_t j = 0; j < count; ++j)
+      maximum[v] = max(maximum[v], load(state.weights + (j * kVecs + v) * kLanes));
+  }
   raise_maximum(state, maximum, head_dim);
   for (int64_t j = 0; j < count; ++j) {
     for (int v = 0; v < kVecs; ++v) {
@@ -62,7 +57,8 @@ inline void attend_keys(const float* q, const KeySpan& span, const TileView<kVec
       store(p, weight);
     }
   }
-  add_weighted<kVecs>(state.weights, span.v + first * span.v_stride, span.v_stride, count, head_dim, state.sum);
+  add_weighted<kVecs>(state.weights, span.v + first * span.v_stride, span.v_stride, count, head_dim,
+                      state.sum);
 }
 
 template <int kVecs>
@@ -70,7 +66,8 @@ inline void finish_tile(const TileRows& rows, const SoftmaxTile<kVecs>& state, i
                         const AttentionOutput& output) {
   Vec factor[kVecs];
   for (int v = 0; v < kVecs; ++v) factor[v] = state.total[v] > 0.0f ? 1.0f / state.total[v] : Vec{};
-  store_tile<kVecs, false>(rows, state.sum, factor, head_dim, output.token_stride, output.head_stride, output.out);
+  store_tile<kVecs, false>(rows, state.sum, factor, head_dim, output.token_stride, output.head_stride,
+                           output.out);
   if (output.lse == nullptr) return;
   for (int64_t lane = 0; lane < rows.count; ++lane) {  // log 0 makes the -infinity of a row that sees nothing
     const float total = state.total[lane / kLanes][lane % kLanes];
@@ -80,8 +77,8 @@ inline void finish_tile(const TileRows& rows, const SoftmaxTile<kVecs>& state, i
 }
 
 template <int kVecs>
-inline void attend_tile(const QueryBlock& queries, std::span<const KeySpan> spans, const AttentionOutput& output,
-                        const TileRows& rows) {
+inline void attend_tile(const QueryBlock& queries, std::span<const KeySpan> spans,
+                        const AttentionOutput& output, const TileRows& rows) {
   constexpr int64_t kStride = kVecs * kLanes;
   const int64_t head_dim = queries.head_dim;
   Scratch scratch((2 * head_dim + kBlockKeys) * kStride);
@@ -99,8 +96,8 @@ inline void attend_tile(const QueryBlock& queries, std::span<const KeySpan> span
     for (const KeySpan& span : spans) {
       if (span.global != global) continue;
       if (!loaded) {
-        load_tile<kVecs>(rows, global ? queries.q_global : queries.q, queries.token_stride, queries.head_stride,
-                         head_dim, queries.scale * kLog2E, q);
+        load_tile<kVecs>(rows, global ? queries.q_global : queries.q, queries.token_stride,
+                         queries.head_stride, head_dim, queries.scale * kLog2E, q);
         loaded = true;
       }
       const TileView<kVecs> view(rows, span);

@@ -1,6 +1,6 @@
-// What attention's forward and backward are made of. A tile is up to kTileVecs vectors of query rows side by side:
-// lane = query row (token times head, so a group's heads share every key that is loaded), and softmax needs no
-// operation across lanes. A tile's matrices are stored transposed, [width or keys][lanes].
+// What attention's forward and backward are made of. A tile is up to kTileVecs vectors of query rows side by
+// side: lane = query row (token times head, so a group's heads share every key that is loaded), and softmax
+// needs no operation across lanes. A tile's matrices are stored transposed, [width or keys][lanes].
 //
 // All five matrix products of attention are one register-blocked loop, sum_products.
 #pragma once
@@ -15,7 +15,9 @@ namespace ringflash::kernels::RF_ISA {
 /// Vectors in a full tile, and rows of products held in registers next to `vecs` vectors: together with the
 /// operands they fill the 16 registers of AVX2 or the 32 of AVX-512 and NEON.
 inline constexpr int kTileVecs = kLanes == 8 ? 2 : 4;
-constexpr int product_rows(int vecs) { return vecs == 1 ? 8 : kLanes == 8 ? 6 : vecs == 4 ? 4 : 8; }
+constexpr int product_rows(int vecs) {
+  return vecs == 1 ? 8 : kLanes == 8 ? 6 : vecs == 4 ? 4 : 8;
+}
 
 /// Keys handled between two looks at the maximum: a multiple of every product_rows.
 inline constexpr int64_t kBlockKeys = kLanes == 8 ? 96 : 64;
@@ -23,11 +25,15 @@ inline constexpr int64_t kBlockKeys = kLanes == 8 ? 96 : 64;
 inline constexpr float kLog2E = 1.44269504f;
 inline constexpr float kLn2 = 0.693147181f;
 
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+inline int64_t smaller(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+inline int64_t larger(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
 
-/// 2^x for x <= 127, relative error below 2e-7; 0 below -126 and for -infinity; exactly 1 for 0. NaN stays NaN.
-/// x = n + r with |r| <= 1/2; 2^r by a minimax polynomial of degree 5 (max error 1.1e-7).
+/// 2^x for x <= 127, relative error below 2e-7; 0 below -126 and for -infinity; exactly 1 for 0. NaN stays
+/// NaN. x = n + r with |r| <= 1/2; 2^r by a minimax polynomial of degree 5 (max error 1.1e-7).
 inline Vec exp2(Vec x) {
   const Vec shifted = x + 12582912.0f;  // 1.5 * 2^23: the sum's low bits are the nearest integer n
   const Vec r = x - (shifted - 12582912.0f);
@@ -70,8 +76,9 @@ class Scratch {
 
 /// acc[r][v] += sum over steps of x[step][v] * rows[r][step * row_step], x's rows being x_stride apart.
 template <int kRows, int kVecs>
-[[gnu::always_inline]] inline void sum_products(const float* x, int64_t x_stride, const float* const (&rows)[kRows],
-                                                int64_t row_step, int64_t steps, Vec (&acc)[kRows][kVecs]) {
+[[gnu::always_inline]] inline void sum_products(const float* x, int64_t x_stride,
+                                                const float* const (&rows)[kRows], int64_t row_step,
+                                                int64_t steps, Vec (&acc)[kRows][kVecs]) {
   for (int64_t step = 0; step < steps; ++step) {
     Vec operand[kVecs];
 #pragma GCC unroll 4
@@ -86,12 +93,20 @@ template <int kRows, int kVecs>
   }
 }
 
-/// For each of `count` rows y_j: epilogue(j, products) with products[v] = sum_i x[i][v] * y_j[i], x being
-/// [width][kVecs vectors]. The last rows may repeat row count - 1, under indices up to the next multiple of
-/// product_rows.
-template <int kVecs, typename Epilogue>
-[[gnu::always_inline]] inline void each_product(const float* x, int64_t width, const float* y, int64_t y_stride,
-                                                int64_t count, Epilogue epilogue) {
+template <int kRows, int kVecs>
+[[gnu::always_inline]] inline void store_rows(const Vec (&acc)[kRows][kVecs], float* target) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) store(target + (r * kVecs + v) * kLanes, acc[r][v]);
+  }
+}
+
+/// target[j][v] = sum_i x[i][v] * y_j[i] for `count` rows y_j; x and target are rows of kVecs vectors. Writes
+/// up to the next multiple of product_rows, repeating row count - 1.
+template <int kVecs>
+[[gnu::noinline]] inline void multiply(const float* x, int64_t width, const float* y, int64_t y_stride,
+                                       int64_t count, float* target) {
   constexpr int kRows = product_rows(kVecs);
   for (int64_t j = 0; j < count; j += kRows) {
     const float* rows[kRows];
@@ -99,35 +114,30 @@ template <int kVecs, typename Epilogue>
     for (int r = 0; r < kRows; ++r) rows[r] = y + smaller(j + r, count - 1) * y_stride;
     Vec acc[kRows][kVecs] = {};
     sum_products(x, kVecs * kLanes, rows, 1, width, acc);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) epilogue(j + r, acc[r]);
+    store_rows(acc, target + j * kVecs * kLanes);
   }
 }
 
 /// target[i][v] += sum_j weights[j][v] * y[j][i] for i < width; target and weights are rows of kVecs vectors.
 template <int kVecs, int kRows = product_rows(kVecs)>
-inline void add_weighted(const float* weights, const float* y, int64_t y_stride, int64_t count, int64_t width,
-                         float* target) {
-  int64_t i = 0;
-  for (; i + kRows <= width; i += kRows) {
+[[gnu::noinline]] inline void add_weighted(const float* weights, const float* y, int64_t y_stride,
+                                           int64_t count, int64_t width, float* target) {
+  for (; width >= kRows; width -= kRows) {
     const float* rows[kRows];
     Vec acc[kRows][kVecs];
-    float* out = target + i * kVecs * kLanes;
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      rows[r] = y + i + r;
+      rows[r] = y + r;
 #pragma GCC unroll 4
-      for (int v = 0; v < kVecs; ++v) acc[r][v] = load(out + (r * kVecs + v) * kLanes);
+      for (int v = 0; v < kVecs; ++v) acc[r][v] = load(target + (r * kVecs + v) * kLanes);
     }
     sum_products(weights, kVecs * kLanes, rows, y_stride, count, acc);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVecs; ++v) store(out + (r * kVecs + v) * kLanes, acc[r][v]);
-    }
+    store_rows(acc, target);
+    y += kRows;
+    target += kRows * kVecs * kLanes;
   }
   if constexpr (kRows > 1) {
-    if (i < width) add_weighted<kVecs, kRows / 2>(weights, y + i, y_stride, count, width - i, target + i * kVecs * kLanes);
+    if (width > 0) add_weighted<kVecs, kRows / 2>(weights, y, y_stride, count, width, target);
   }
 }
 
@@ -139,16 +149,20 @@ template <int kWidth, int... kLane>
   a = upper;
 }
 
-/// Transposes the square of kLanes vectors.
-template <int kWidth = kLanes / 2>
-[[gnu::always_inline]] inline void transpose(Vec (&square)[kLanes]) {
+template <int kWidth>
+[[gnu::always_inline]] inline void exchange_all(Vec (&square)[kLanes]) {
   if constexpr (kWidth > 0) {
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) {
       if (!(i & kWidth)) exchange<kWidth>(square[i], square[i | kWidth], CountLanes<kLanes>::List{});
     }
-    transpose<kWidth / 2>(square);
+    exchange_all<kWidth / 2>(square);
   }
+}
+
+/// Transposes the square of kLanes vectors.
+[[gnu::noinline]] inline void transpose(Vec (&square)[kLanes]) {
+  exchange_all<kLanes / 2>(square);
 }
 
 inline void store_partial(float* p, Vec v, int64_t count) {
@@ -181,6 +195,7 @@ inline void load_tile(const TileRows& rows, const float* source, int64_t token_s
     }
     for (int64_t i = 0; i < width; i += kLanes) {
       Vec square[kLanes];
+#pragma GCC unroll 1
       for (int k = 0; k < kLanes; ++k) square[k] = row[k] ? load_partial(row[k] + i, width - i) : Vec{};
       transpose(square);
       for (int k = 0; k < smaller(kLanes, width - i); ++k) {
@@ -231,14 +246,19 @@ struct TileView {
   }
 };
 
-/// logits[v] += bias where the lane sees key j; -infinity elsewhere. All in units of log 2.
+/// Finishes the products q.k of keys [first, first + count), in place: adds the bias, and writes -infinity
+/// where the lane does not see the key. All in units of log 2.
 template <int kVecs>
-[[gnu::always_inline]] inline void bias_and_mask(const TileView<kVecs>& view, bool masked, int64_t j, float bias,
-                                                 Vec (&logits)[kVecs]) {
-#pragma GCC unroll 4
-  for (int v = 0; v < kVecs; ++v) {
-    logits[v] += bias;
-    if (masked) logits[v] = view.seen[v] > static_cast<int32_t>(j) ? logits[v] : Vec{} - __builtin_inff();
+inline void bias_and_mask(const KeySpan& span, const TileView<kVecs>& view, int64_t first, int64_t count,
+                          float* logits) {
+  const bool masked = first + count > view.least;
+  if (span.bias == nullptr && !masked) return;
+  for (int64_t j = 0; j < count; ++j) {
+    const float bias = span.bias ? kLog2E * span.bias[first + j] : 0.0f;
+    for (int v = 0; v < kVecs; ++v) {
+      float* p = logits + (j * kVecs + v) * kLanes;
+      store(p, view.seen[v] > static_cast<int32_t>(first + j) ? load(p) + bias : Vec{} - __builtin_inff());
+    }
   }
 }
 
