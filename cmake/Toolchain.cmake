@@ -28,7 +28,8 @@ target_link_libraries(ringflash_flags INTERFACE Threads::Threads)
 
 find_program(RINGFLASH_CCACHE ccache)
 if(RINGFLASH_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  # Precompiled headers are cached only when their time stamps do not count.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+  # Precompiled headers are cached only when their time stamps do not count; paths are taken relative to the
+  # project, so that another clone finds what this one compiled.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${RINGFLASH_CCACHE})
 endif()

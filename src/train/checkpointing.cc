@@ -17,6 +17,15 @@ using torch::Tensor;
 using NamedTensors = std::vector<AdamW::Parameter>;
 
 constexpr const char* kStateFolder = "trainer_state";
+/// How Hugging Face's tokenizers are to use tokenizer.model.
+constexpr const char* kTokenizerConfig = R"({
+  "tokenizer_class": "LlamaTokenizer",
+  "add_bos_token": true,
+  "add_eos_token": false,
+  "add_prefix_space": false,
+  "legacy": false
+}
+)";
 
 NamedTensors parameters_of(const CausalLm& model) {
   NamedTensors tensors;
@@ -68,6 +77,7 @@ Status fill(const fs::path& directory, const CausalLm& model, const AdamW& optim
   RF_TRY_VOID(make_directory(state));
   RF_TRY(const std::string tokenizer, read_file(tokenizer_model));
   RF_TRY_VOID(write_file(directory / "tokenizer.model", tokenizer));
+  RF_TRY_VOID(write_file(directory / "tokenizer_config.json", kTokenizerConfig));
   RF_TRY_VOID(write_file(directory / "config.json", config_to_json(model->config())));
   RF_TRY_VOID(write_tensors(directory / "model.safetensors", parameters_of(model)));
   RF_TRY_VOID(write_tensors(state / "optimizer.safetensors", optimizer.state()));

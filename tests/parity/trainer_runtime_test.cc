@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <stdexcept>
 
 #include "base/thread_pool.h"
 #include "expect_close.h"
@@ -28,7 +29,7 @@ struct Fixture {
     testing::write_corpus(directory / "data", 16, 16000);
     const TrainRequest request = testing::small_run(directory / "data", directory / "run", 150);
     const Result<TrainReport> report = run_training(request);
-    RF_CHECK(report.ok());
+    if (!report) throw std::runtime_error(report.error().message);
     RF_CHECK(report->last_bits_per_byte < 0.6 * report->first_bits_per_byte);
     checkpoint = report->checkpoint;
     const Result<Checkpoint> opened = open_checkpoint(checkpoint);
