@@ -24,28 +24,32 @@ void adapt_to_preset(const std::string& preset, TrainConfig& recipe) {
   if (preset == "small") recipe.learning_rate = 6e-4;
 }
 
-/// Sets one key of config.json; a value that is not JSON is taken as a string, so that attention=full needs no
-/// quotes.
-Status set_model_key(ModelConfig& model, const std::string& key, const std::string& value) {
+/// Changes keys of config.json, all together, for one alone may not fit (window and stride). A value that is not
+/// JSON is taken as a string, so that attention=full needs no quotes.
+Status set_model_keys(ModelConfig& model, const std::vector<std::pair<std::string, std::string>>& settings) {
+  if (settings.empty()) return {};
   nlohmann::json json = nlohmann::json::parse(config_to_json(model));
-  nlohmann::json parsed = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
-  json[key] = parsed.is_discarded() ? nlohmann::json(value) : std::move(parsed);
   // A list per layer no longer fits when the number of layers changes; a uniform one can follow.
   const auto& kinds = model.attention;
   const bool uniform = std::adjacent_find(kinds.begin(), kinds.end(), std::not_equal_to<>()) == kinds.end();
-  if (key == "num_hidden_layers" && uniform) json["attention"] = to_string(kinds.front());
-  RF_TRY(model, config_from_json(json.dump()));
+  if (uniform) json["attention"] = to_string(kinds.front());
+  for (const auto& [key, value] : settings) {
+    nlohmann::json parsed = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
+    json[key] = parsed.is_discarded() ? nlohmann::json(value) : std::move(parsed);
+  }
+  Result<ModelConfig> changed = config_from_json(json.dump());
+  if (!changed) return changed.error().in("--set");
+  model = std::move(changed).value();
   return {};
 }
 
 Status apply_settings(const TrainRequest& request, RunSetup& setup) {
+  std::vector<std::pair<std::string, std::string>> of_model;
   for (const auto& [key, value] : request.settings) {
     RF_TRY(const bool known, set_field(setup.recipe, key, value));
-    if (known) continue;
-    if (Status status = set_model_key(setup.model, key, value); !status) {
-      return status.error().in("--set " + key + "=" + value);
-    }
+    if (!known) of_model.emplace_back(key, value);
   }
+  RF_TRY_VOID(set_model_keys(setup.model, of_model));
   return validate(setup.recipe);
 }
 
