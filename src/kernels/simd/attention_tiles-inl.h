@@ -32,6 +32,8 @@ inline int64_t larger(int64_t a, int64_t b) {
   return a > b ? a : b;
 }
 
+typedef uint32_t VecU __attribute__((vector_size(RF_LANES * 4)));
+
 /// 2^x for x <= 127, relative error below 2e-7; 0 below -126 and for -infinity; exactly 1 for 0. NaN stays
 /// NaN. x = n + r with |r| <= 1/2; 2^r by a minimax polynomial of degree 5 (max error 1.1e-7).
 inline Vec exp2(Vec x) {
@@ -43,7 +45,9 @@ inline Vec exp2(Vec x) {
   p = p * r + 2.4022242e-1f;
   p = p * r + 6.9314700e-1f;
   p = p * r + 1.0f;
-  const Vec result = from_bits(bits(p) + (bits(shifted) << 23));
+  // Unsigned, because where x is far below -126 the exponent wraps round before it is thrown away.
+  const VecU exponent = reinterpret_cast<VecU>(shifted) << 23;
+  const Vec result = reinterpret_cast<Vec>(reinterpret_cast<VecU>(p) + exponent);
   return x < -126.0f ? Vec{} : result;
 }
 
