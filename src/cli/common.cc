@@ -8,8 +8,11 @@
 #include "cli/options.h"
 
 namespace ringflash::cli {
+namespace {
 
 constexpr int kMostThreads = 1024;
+
+}  // namespace
 
 void add_common_options(CLI::App& app, CommonOptions& common) {
   app.add_flag("--json", common.json, "Print one JSON object on stdout, everything else on stderr");
