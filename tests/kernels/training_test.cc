@@ -146,6 +146,19 @@ TEST(CrossEntropyBf16, LossAndGradientMatchTheFormula) {
   }
 }
 
+TEST(CrossEntropyBf16, NanIsNotSwallowed) {
+  for (const Table* table : available_tables()) {
+    for (const int64_t at : {0, 5, 20}) {
+      auto logits = random_bf16(21, 1);
+      logits[at] = to_bf16(kPoison);
+      const int64_t target = 3;
+      float loss = 0;
+      table->cross_entropy_bf16(logits.data(), &target, &loss, 1, 21);
+      EXPECT_TRUE(std::isnan(loss)) << table->isa << " at " << at;
+    }
+  }
+}
+
 TEST(AdamW, MatchesTheFormula) {
   const AdamWStep s = {.beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f, .rate = 0.02f, .root_correction = 1.5f,
                        .decay = 0.001f, .grad_scale = 0.5f};

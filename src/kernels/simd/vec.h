@@ -118,7 +118,7 @@ inline VecI iota() {
 /// e^x for x <= 88, relative error below 3e-7; below -87 it underflows to 0, exactly 0 for -infinity.
 /// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a degree-6 polynomial (Cephes' coefficients).
 inline Vec exp(Vec x) {
-  const Vec clamped = max(x, broadcast(-87.0f));
+  const Vec clamped = max(broadcast(-87.0f), x);
   // Adding 1.5 * 2^23 rounds to an integer in the low bits.
   const Vec shifted = clamped * 1.44269504f + 12582912.0f;
   const Vec n = shifted - 12582912.0f;
