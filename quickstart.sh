@@ -24,7 +24,7 @@ section "Collecting text to train on"
 scripts/collect-docs.sh $out/docs
 
 section "Training"
-$ringflash train --data $out/docs --out $out/run --preset nano --steps 650 --resume
+$ringflash train --data $out/docs --out $out/run --preset nano --steps 650 --set eval_tokens=0 --resume
 
 section "Exporting"
 if [[ -e $model && -z $(find $out/run -name model.safetensors -newer $model) ]]; then

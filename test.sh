@@ -24,7 +24,12 @@ for configuration in "${configurations[@]}"; do
   section "Testing $configuration"
   run=()
   if [[ $configuration == tsan ]] && (($(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28)); then
-    run=(setarch -R)  # g++ 12's ThreadSanitizer cannot cope with that much randomness in addresses
+    # g++ 12's ThreadSanitizer cannot cope with that much randomness in addresses.
+    if ! setarch -R true 2>/dev/null; then
+      echo "left out: ThreadSanitizer, for addresses are too random here and setarch -R is not allowed" >&2
+      continue
+    fi
+    run=(setarch -R)
   fi
   "${run[@]}" ctest --preset "$configuration" --parallel "$(nproc)"
 done

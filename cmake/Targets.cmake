@@ -22,4 +22,8 @@ function(ringflash_test name)
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+  if("torch" IN_LIST arg_LABELS)
+    # OpenMP's threads wait in a spin: two such programs at once would mostly wait for each other.
+    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
+  endif()
 endfunction()

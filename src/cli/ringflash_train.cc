@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -147,8 +148,12 @@ int main(int argc, char** argv) {
   mallopt(M_TRIM_THRESHOLD, 2000 << 20);
   try {
     return ringflash::cli::run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    ringflash::cli::print_error("not enough memory; try a smaller batch_size or sequence_length");
+    return ringflash::cli::kFailure;
   } catch (const std::exception& error) {
-    ringflash::cli::print_error(error.what());
+    const std::string what = error.what();
+    ringflash::cli::print_error(what.substr(0, what.find("\nException raised from")));  // libtorch adds a backtrace
     return ringflash::cli::kFailure;
   }
 }

@@ -127,7 +127,10 @@ Result<std::string> train_tokenizer(const std::vector<std::string>& documents,
   if (sentences.empty()) return Error{"no UTF-8 text to train a tokenizer on"};
   RF_TRY(const std::filesystem::path program, sibling_program("ringflash-tokenizer"));
   RF_TRY(ProgramOutput result, run_program(program, {std::to_string(options.vocab_size)}, sentences));
-  if (result.exit_code != 0) return explain(result.err, options.vocab_size);
+  if (result.exit_code != 0) {
+    const std::string ending = program.filename().string() + " ended with exit code " + std::to_string(result.exit_code);
+    return explain(result.err.empty() ? ending : result.err, options.vocab_size);
+  }
   return std::move(result.out);
 }
 

@@ -17,6 +17,7 @@ using torch::Tensor;
 using NamedTensors = std::vector<AdamW::Parameter>;
 
 constexpr const char* kStateFolder = "trainer_state";
+constexpr uint64_t kMaxCount = uint64_t{1} << 40;
 /// How Hugging Face's tokenizers are to use tokenizer.model.
 constexpr const char* kTokenizerConfig = R"({
   "tokenizer_class": "LlamaTokenizer",
@@ -85,14 +86,30 @@ Status fill(const fs::path& directory, const CausalLm& model, const AdamW& optim
   return write_file(state / "state.json", progression_to_json(progression, optimizer.steps()));
 }
 
-void delete_old(const fs::path& run, int64_t keep) {
-  std::vector<std::pair<int64_t, fs::path>> found;
+bool is_checkpoint(const fs::path& path) {
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(run, error)) {
-    if (const auto step = checkpoint_step(entry.path())) found.emplace_back(*step, entry.path());
+  return checkpoint_step(path) && fs::exists(path / "config.json", error);
+}
+
+/// What a killed save left: checkpoint-<step>.tmp.
+bool is_leftover(const fs::path& path) {
+  return path.extension() == ".tmp" && checkpoint_step(path.parent_path() / path.stem()).has_value();
+}
+
+/// Deletes leftovers, and checkpoints beyond the `keep` newest, but never the one just `saved`.
+void delete_old(const fs::path& run, const fs::path& saved, int64_t keep) {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  std::vector<fs::path> leftovers;
+  std::error_code error;
+  for (fs::directory_iterator entry(run, error), end; !error && entry != end; entry.increment(error)) {
+    if (is_checkpoint(entry->path())) found.emplace_back(*checkpoint_step(entry->path()), entry->path());
+    if (is_leftover(entry->path())) leftovers.push_back(entry->path());
   }
   std::sort(found.rbegin(), found.rend());
-  for (size_t i = static_cast<size_t>(keep); i < found.size(); ++i) fs::remove_all(found[i].second, error);
+  for (size_t i = static_cast<size_t>(keep); i < found.size(); ++i) {
+    if (found[i].second != saved) fs::remove_all(found[i].second, error);
+  }
+  for (const fs::path& leftover : leftovers) fs::remove_all(leftover, error);
 }
 
 Result<nlohmann::json> read_json(const fs::path& file) {
@@ -109,7 +126,8 @@ Result<fs::path> save_checkpoint(const fs::path& run, const CausalLm& model, con
                                  const fs::path& tokenizer_model) {
   const fs::path final_path = run / ("checkpoint-" + std::to_string(progression.step));
   std::error_code error;
-  if (fs::exists(final_path, error)) return final_path;  // the same step again: runs are deterministic
+  if (is_checkpoint(final_path)) return final_path;  // the same step again: runs are deterministic
+  fs::remove_all(final_path, error);
   fs::path aside = final_path;
   aside += ".tmp";
   fs::remove_all(aside, error);  // what an interrupted save left
@@ -122,7 +140,7 @@ Result<fs::path> save_checkpoint(const fs::path& run, const CausalLm& model, con
   fs::rename(aside, final_path, error);
   if (error) return Error{final_path.string() + ": cannot be renamed into place: " + error.message()};
   RF_TRY_VOID(sync_directory(run));
-  delete_old(run, config.save_total_limit);
+  delete_old(run, final_path, config.save_total_limit);
   return final_path;
 }
 
@@ -142,7 +160,7 @@ Result<Progression> load_trainer_state(const fs::path& checkpoint, AdamW& optimi
     }
   }
   for (const char* key : {"step", "rows", "optimizer_steps"}) {
-    if (!json[key].is_number_unsigned()) {
+    if (!json[key].is_number_unsigned() || json[key].get<uint64_t>() > kMaxCount) {
       return Error{(state / "state.json").string() + ": '" + key + "' must be a count, found " + json[key].dump()};
     }
   }

@@ -14,13 +14,24 @@ struct Sums {
   int64_t tokens = 0, correct = 0, bytes = 0;
 };
 
-void add_batch(const Tensor& logits, const PackedBatch& batch, const Tensor& targets,
-               const std::vector<int32_t>& bytes_of_piece, Sums& sums) {
+constexpr int64_t kLogitsSlice = 4 << 20;  // logits alive at once
+
+void add_slice(const Tensor& logits, const Tensor& targets, Sums& sums) {
   const Tensor keep = targets.ge(0);
   const Tensor index = targets.clamp_min(0);
   const Tensor picked = torch::log_softmax(logits, 1).gather(1, index.unsqueeze(1)).squeeze(1);
   sums.nats -= (picked * keep).sum(torch::kFloat64).item<double>();
   sums.correct += ((logits.argmax(1) == index) & keep).sum().item<int64_t>();
+}
+
+void add_batch(CausalLm& model, const PackedBatch& batch, const BatchTensors& tensors,
+               const std::vector<int32_t>& bytes_of_piece, torch::ScalarType compute, Sums& sums) {
+  const Tensor hidden = model->hidden_states(tensors.ids, tensors.bounds, compute);
+  const int64_t rows = std::max<int64_t>(1, kLogitsSlice / model->config().vocab_size);
+  for (int64_t first = 0; first < hidden.size(0); first += rows) {
+    const int64_t last = std::min(first + rows, hidden.size(0));
+    add_slice(model->head(hidden.slice(0, first, last), compute), tensors.targets.slice(0, first, last), sums);
+  }
   for (const int32_t target : batch.targets) {
     if (target == PackedBatch::kIgnored) continue;
     ++sums.tokens;
@@ -73,7 +84,7 @@ HeldoutMetrics evaluate_heldout(CausalLm& model, const TokenDataset& dataset, in
   for (int64_t first = 0; first < total; first += rows) {
     const PackedBatch batch = order.batch(first, std::min(rows, total - first));
     const BatchTensors tensors = to_tensors(batch, device);
-    add_batch(model->logits(tensors.ids, tensors.bounds, compute), batch, tensors.targets, bytes_of_piece, sums);
+    add_batch(model, batch, tensors, bytes_of_piece, compute, sums);
   }
   const auto tokens = static_cast<double>(std::max<int64_t>(sums.tokens, 1));
   return {.step = 0,

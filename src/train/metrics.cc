@@ -10,13 +10,16 @@
 namespace ringflash {
 namespace {
 
-/// The lines up to `step`. A line cut short by a kill does not parse and is dropped with what follows it.
+/// The training steps' lines up to `step` and the held-out ones before it, for `step` itself is evaluated again.
+/// A line cut short by a kill does not parse and is dropped with what follows it.
 std::string lines_up_to(const std::string& text, int64_t step) {
   std::string kept;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     const nlohmann::json json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object() || json.value("step", int64_t{0}) > step) break;
+    if (!json.is_object() || !json.contains("step") || !json["step"].is_number()) break;
+    const auto at = json["step"].get<int64_t>();
+    if (at > step || (at == step && !json.contains("loss"))) break;
     kept += line + "\n";
   }
   return kept;

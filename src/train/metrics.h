@@ -30,8 +30,8 @@ struct HeldoutMetrics {
 
 class MetricsLog {
  public:
-  /// Opens `file` for appending. Lines of steps after `resume_step` are dropped: they belong to work that was lost
-  /// and is done again.
+  /// Opens `file` for appending. Lines of work that is done again are dropped: steps after `resume_step`, and
+  /// the held-out evaluation at it.
   static Result<MetricsLog> open(const std::filesystem::path& file, int64_t resume_step);
   MetricsLog(MetricsLog&& other) noexcept;
   ~MetricsLog();

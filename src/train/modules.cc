@@ -108,9 +108,12 @@ Tensor CausalLmImpl::hidden_states(const Tensor& ids, const std::vector<int64_t>
   return norm_(x);
 }
 
+Tensor CausalLmImpl::head(const Tensor& hidden, torch::ScalarType compute) {
+  return torch::linear(hidden.to(compute), head_weight().to(compute)).to(torch::kFloat32);
+}
+
 Tensor CausalLmImpl::logits(const Tensor& ids, const std::vector<int64_t>& bounds, torch::ScalarType compute) {
-  const Tensor hidden = hidden_states(ids, bounds, compute).to(compute);
-  return torch::linear(hidden, head_weight().to(compute)).to(torch::kFloat32);
+  return head(hidden_states(ids, bounds, compute), compute);
 }
 
 Tensor CausalLmImpl::loss_sum(const Tensor& ids, const Tensor& targets, const std::vector<int64_t>& bounds,

@@ -75,6 +75,8 @@ class CausalLmImpl : public torch::nn::Module {
   /// ids [T] -> normed hidden states [T, D], fp32.
   torch::Tensor hidden_states(const torch::Tensor& ids, const std::vector<int64_t>& bounds,
                               torch::ScalarType compute);
+  /// Hidden states [T, D] -> logits [T, V], fp32.
+  torch::Tensor head(const torch::Tensor& hidden, torch::ScalarType compute);
   /// ids [T] -> logits [T, V], fp32.
   torch::Tensor logits(const torch::Tensor& ids, const std::vector<int64_t>& bounds, torch::ScalarType compute);
   /// Sum of -log p(target) in nats over the targets that are not PackedBatch::kIgnored; a scalar.

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "format/checkpoint.h"
 #include "format/config_json.h"
+#include "kernels/kernels.h"
 #include "model/presets.h"
 #include "train/checkpointing.h"
 
@@ -15,7 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kResumable = {"max_steps", "eval_steps", "eval_tokens", "save_steps", "save_total_limit", "device"};
+constexpr std::array kResumable = {"max_steps",  "eval_steps",       "eval_tokens",   "save_steps",
+                                   "device",     "save_total_limit", "learning_rate", "max_grad_norm"};
 
 /// Peak rates that suit the small presets; larger models keep the cautious default.
 void adapt_to_preset(const std::string& preset, TrainConfig& recipe) {
@@ -43,6 +45,12 @@ Status set_model_keys(ModelConfig& model, const std::vector<std::pair<std::strin
   return {};
 }
 
+/// Written into the checkpoint, so that a run resumed on another machine goes on in the same precision.
+void settle_precision(TrainConfig& recipe) {
+  if (recipe.precision != "auto") return;
+  recipe.precision = recipe.device != "cpu" || kernels::has_fast_bf16() ? "bf16" : "fp32";
+}
+
 Status apply_settings(const TrainRequest& request, RunSetup& setup) {
   std::vector<std::pair<std::string, std::string>> of_model;
   for (const auto& [key, value] : request.settings) {
@@ -50,7 +58,9 @@ Status apply_settings(const TrainRequest& request, RunSetup& setup) {
     if (!known) of_model.emplace_back(key, value);
   }
   RF_TRY_VOID(set_model_keys(setup.model, of_model));
-  return validate(setup.recipe);
+  RF_TRY_VOID(validate(setup.recipe));
+  settle_precision(setup.recipe);
+  return {};
 }
 
 Result<ModelConfig> starting_config(const TrainRequest& request) {
@@ -94,14 +104,25 @@ Result<RunSetup> set_up_new(const TrainRequest& request) {
   return setup;
 }
 
-Status check_resumed_settings(const TrainRequest& request) {
-  for (const auto& [key, value] : request.settings) {
-    if (std::find(kResumable.begin(), kResumable.end(), key) != kResumable.end()) continue;
-    std::string names;
-    for (const char* name : kResumable) names += (names.empty() ? "" : ", ") + std::string(name);
-    return Error{"'" + key + "' cannot change when a run is resumed; only these can: " + names};
+/// The keys of two JSON objects whose values differ.
+std::vector<std::string> changed_keys(const std::string& before, const std::string& after) {
+  const nlohmann::json a = nlohmann::json::parse(before), b = nlohmann::json::parse(after);
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : b.items()) {
+    if (!a.contains(key) || a[key] != value) keys.push_back(key);
   }
-  return {};
+  return keys;
+}
+
+Status check_resumed_settings(const RunSetup& saved, const RunSetup& wanted) {
+  std::vector<std::string> changed = changed_keys(config_to_json(saved.model), config_to_json(wanted.model));
+  for (std::string& key : changed_keys(train_config_to_json(saved.recipe), train_config_to_json(wanted.recipe))) {
+    if (std::find(kResumable.begin(), kResumable.end(), key) == kResumable.end()) changed.push_back(std::move(key));
+  }
+  if (changed.empty()) return {};
+  std::string names;
+  for (const char* name : kResumable) names += (names.empty() ? "" : ", ") + std::string(name);
+  return Error{"'" + changed.front() + "' cannot change when a run is resumed; only these can: " + names};
 }
 
 Result<RunSetup> set_up_resumed(const TrainRequest& request, const fs::path& checkpoint) {
@@ -109,9 +130,10 @@ Result<RunSetup> set_up_resumed(const TrainRequest& request, const fs::path& che
   setup.resume_from = checkpoint;
   RF_TRY(setup.recipe, load_train_config(checkpoint));
   RF_TRY(setup.model, load_config(checkpoint / "config.json"));
-  RF_TRY_VOID(check_resumed_settings(request));
-  RF_TRY_VOID(apply_settings(request, setup));
   setup.tokenizer = checkpoint / "tokenizer.model";
+  const RunSetup saved = setup;
+  RF_TRY_VOID(apply_settings(request, setup));
+  RF_TRY_VOID(check_resumed_settings(saved, setup));
   return setup;
 }
 

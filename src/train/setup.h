@@ -17,8 +17,8 @@ struct RunSetup {
   std::optional<std::filesystem::path> tokenizer;    ///< where not trained anew
 };
 
-/// Resuming takes recipe and model from the checkpoint: of the settings only those that do not change what was
-/// trained so far (max_steps, saving, evaluation, device) may differ; others are errors.
+/// Resuming takes recipe and model from the checkpoint: of the settings only those that leave what was trained
+/// so far valid (max_steps, learning_rate, saving, evaluation, ...) may differ; others are errors.
 Result<RunSetup> set_up_run(const TrainRequest& request);
 
 }  // namespace ringflash

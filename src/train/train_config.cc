@@ -9,6 +9,9 @@
 namespace ringflash {
 namespace {
 
+constexpr int64_t kMaxCount = int64_t{1} << 40;
+constexpr int64_t kMaxStepTokens = int64_t{1} << 28;
+
 template <typename Number>
 Status parse_number(std::string_view key, std::string_view text, Number& field) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), field);
@@ -43,9 +46,15 @@ Status check_counts(const TrainConfig& c) {
       {"save_total_limit", c.save_total_limit},
   };
   for (const auto& [key, value] : counts) {
-    if (value < 1 || value > (int64_t{1} << 40)) {
-      return Error{"'" + std::string(key) + "' must be at least 1, found " + std::to_string(value)};
+    if (value < 1 || value > kMaxCount) {
+      return Error{"'" + std::string(key) + "' must be between 1 and " + std::to_string(kMaxCount) + ", found " +
+                   std::to_string(value)};
     }
+  }
+  if (c.sequence_length > kMaxStepTokens / c.batch_size ||
+      c.sequence_length * c.batch_size > kMaxStepTokens / c.gradient_accumulation_steps) {
+    return Error{"'sequence_length' times 'batch_size' times 'gradient_accumulation_steps' must be at most " +
+                 std::to_string(kMaxStepTokens) + " tokens"};
   }
   if (c.eval_tokens < 0) return Error{"'eval_tokens' must not be negative"};
   return {};

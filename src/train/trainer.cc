@@ -11,7 +11,6 @@
 #include "data/packed_rows.h"
 #include "data/prepare.h"
 #include "format/checkpoint.h"
-#include "kernels/kernels.h"
 #include "model/counts.h"
 #include "train/checkpointing.h"
 #include "train/heldout.h"
@@ -33,9 +32,8 @@ double seconds_since(Clock::time_point start) {
 }
 
 torch::ScalarType compute_type(const TrainConfig& recipe) {
-  const bool fast_bf16 = recipe.device != "cpu" || kernels::has_fast_bf16();
-  const bool bf16 = recipe.precision == "bf16" || (recipe.precision == "auto" && fast_bf16);
-  return bf16 ? torch::kBFloat16 : torch::kFloat32;
+  RF_CHECK(recipe.precision != "auto");
+  return recipe.precision == "bf16" ? torch::kBFloat16 : torch::kFloat32;
 }
 
 Result<torch::Device> open_device(const std::string& name) {
@@ -127,8 +125,8 @@ Result<Run::StepResult> Run::step(double learning_rate) {
   const double norm = optimizer_.grad_norm();
   if (!std::isfinite(norm) || !std::isfinite(nats)) {
     return Error{"step " + std::to_string(progression_.step + 1) + ": the loss or its gradient is not finite (loss " +
-                 std::to_string(nats * per_target) + "); try a lower learning_rate. The last good checkpoint is " +
-                 (checkpoint_.empty() ? "none" : checkpoint_.string())};
+                 std::to_string(nats * per_target) + "); go on from " + (checkpoint_.empty() ? "the start" : checkpoint_.string()) +
+                 " with --resume and a lower --set learning_rate=..."};
   }
   const bool clip = recipe_.max_grad_norm > 0 && norm > recipe_.max_grad_norm;
   optimizer_.step(learning_rate, clip ? recipe_.max_grad_norm / norm : 1.0);
@@ -165,11 +163,11 @@ TrainReport Run::report(bool interrupted) const {
 
 Result<TrainReport> Run::train() {
   RF_TRY(MetricsLog log, MetricsLog::open(request_.out / "metrics.jsonl", progression_.step));
-  if (progression_.step == 0 || progression_.step >= recipe_.max_steps) RF_TRY_VOID(evaluate(log));
+  session_start_ = Clock::now();
+  RF_TRY_VOID(evaluate(log));  // the untrained model's, or where a resumed run stands
   InterruptGuard interrupt;
   Progress progress("training", recipe_.max_steps, request_.quiet);
   progress.update(progression_.step);
-  session_start_ = Clock::now();
   while (progression_.step < recipe_.max_steps) {
     const double rate = learning_rate_at(recipe_, progression_.step);
     const Clock::time_point start = Clock::now();
@@ -184,7 +182,7 @@ Result<TrainReport> Run::train() {
 
     const bool last = progression_.step == recipe_.max_steps;
     const bool stop = interrupt.requested();
-    if (last || progression_.step % recipe_.eval_steps == 0) RF_TRY_VOID(evaluate(log));
+    if (last || stop || progression_.step % recipe_.eval_steps == 0) RF_TRY_VOID(evaluate(log));
     if (last || stop || progression_.step % recipe_.save_steps == 0) RF_TRY_VOID(save());
     if (stop && !last) {
       progress.finish();
@@ -229,6 +227,15 @@ Result<TrainReport> run_training(const TrainRequest& request) {
     return Error{data.tokenizer_model.string() + ": the tokenizer has " +
                  std::to_string(data.vocabulary.pieces.size()) + " pieces, but 'vocab_size' is " +
                  std::to_string(setup.model.vocab_size)};
+  }
+  if (data.vocabulary.bos_id != setup.model.bos_token_id || data.vocabulary.eos_id != setup.model.eos_token_id) {
+    return Error{data.tokenizer_model.string() + ": the tokenizer's ids for the start and end of a text are " +
+                 std::to_string(data.vocabulary.bos_id) + " and " + std::to_string(data.vocabulary.eos_id) +
+                 ", but 'bos_token_id' and 'eos_token_id' are " + std::to_string(setup.model.bos_token_id) + " and " +
+                 std::to_string(setup.model.eos_token_id)};
+  }
+  if (setup.resume_from && !data.reused) {
+    remark(request, "warning: the data were prepared anew; if the text changed, this run is another one from here on");
   }
   CausalLm model(setup.model, static_cast<uint64_t>(setup.recipe.seed));
   model->to(device);

@@ -71,6 +71,16 @@ TEST_F(Checkpointing, KeepsTheLastFew) {
   EXPECT_EQ(resolve_checkpoint(directory_.path()).value(), directory_ / "checkpoint-100");
 }
 
+TEST_F(Checkpointing, SweepsUpWhatAKilledSaveLeft) {
+  fs::create_directory(directory_ / "checkpoint-3.tmp");
+  fs::create_directory(directory_ / "checkpoint-99999");  // not one of ours: no config.json
+  recipe_.save_total_limit = 1;
+  ASSERT_TRUE(save(5).ok());
+  EXPECT_FALSE(fs::exists(directory_ / "checkpoint-3.tmp"));
+  EXPECT_TRUE(fs::exists(directory_ / "checkpoint-99999"));
+  EXPECT_TRUE(fs::exists(directory_ / "checkpoint-5/model.safetensors"));
+}
+
 TEST_F(Checkpointing, FullDiskLeavesTheOldOne) {
   ASSERT_TRUE(save(1).ok());
   // A limit on the size of files stands in for the full disk: both make write() fail half-way.

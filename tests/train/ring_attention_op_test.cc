@@ -117,6 +117,9 @@ TEST(RingAttentionOp, RefusesWhatDoesNotFit) {
   EXPECT_THROW((void)ring_attention(x.q, x.k, x.v, x.router, {0, 5}, options), c10::Error);
   EXPECT_THROW((void)ring_attention(x.q, x.k, x.v, x.router, {0, 40, 40, 97}, options), c10::Error);
   EXPECT_THROW((void)ring_attention(x.q, x.k.slice(1, 0, 1), x.v, x.router, c.bounds, options), c10::Error);
+  AttentionOptions greedy = options;
+  greedy.ring.global_ratio = 1.5;
+  EXPECT_THROW((void)ring_attention(x.q, x.k, x.v, x.router, c.bounds, greedy), c10::Error);
   AttentionOptions uneven = options;
   uneven.ring.window = 15;
   EXPECT_THROW((void)ring_attention(x.q, x.k, x.v, x.router, c.bounds, uneven), c10::Error);

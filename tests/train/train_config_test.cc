@@ -57,6 +57,7 @@ TEST(TrainConfig, ValidatesRanges) {
   EXPECT_NE(message([](TrainConfig& c) { c.learning_rate = -1; }).find("learning_rate"), std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) { c.adam_beta2 = 1; }).find("adam_beta2"), std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) { c.adam_beta1 = std::nan(""); }).find("adam_beta1"), std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.batch_size = int64_t{1} << 40; }).find("tokens"), std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) { c.precision = "int3"; }).find("int3"), std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) { c.device = "tpu"; }).find("tpu"), std::string::npos);
 }

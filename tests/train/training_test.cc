@@ -16,15 +16,18 @@ namespace {
 namespace fs = std::filesystem;
 using testing::small_run;
 
-std::vector<double> losses(const fs::path& run) {
+/// A number of every step, from the log.
+std::vector<double> logged(const fs::path& run, const std::string& key) {
   std::vector<double> values;
   std::ifstream lines(run / "metrics.jsonl");
   for (std::string line; std::getline(lines, line);) {
     const auto json = nlohmann::json::parse(line);
-    if (json.contains("loss")) values.push_back(json["loss"].get<double>());
+    if (json.contains(key)) values.push_back(json[key].get<double>());
   }
   return values;
 }
+
+std::vector<double> losses(const fs::path& run) { return logged(run, "loss"); }
 
 class Training : public ::testing::Test {
  protected:
@@ -66,8 +69,7 @@ TEST_F(Training, ResumedLossesAreBitIdentical) {
 
   // As after a kill between the two checkpoints: the later one is not there, the log is ahead.
   fs::remove_all(out_ / "checkpoint-20");
-  TrainRequest again = request;
-  again.settings.clear();
+  TrainRequest again = request;  // the same settings may be given again
   again.resume = true;
   EXPECT_EQ(run(again).steps, 20);
   EXPECT_EQ(losses(out_), whole);
@@ -82,6 +84,7 @@ TEST_F(Training, ResumingACompleteRunChangesNothing) {
   EXPECT_EQ(report.steps, 5);
   EXPECT_GT(report.last_bits_per_byte, 0);
   EXPECT_EQ(losses(out_).size(), 5u);
+  EXPECT_EQ(logged(out_, "heldout_bits_per_byte").size(), 2u);
 }
 
 TEST_F(Training, InterruptFinishesTheStepAndSaves) {
@@ -114,6 +117,8 @@ TEST_F(Training, GradientAccumulationIsTheBiggerBatch) {
   ASSERT_EQ(a.size(), b.size());
   // The same sums in another order; Adam divides by their size, so rounding is all that may differ.
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-4);
+  const std::vector<double> c = logged(out_, "grad_norm"), d = logged(directory_ / "parts", "grad_norm");
+  for (size_t i = 0; i < c.size(); ++i) EXPECT_NEAR(c[i] / d[i], 1, 1e-3);
 }
 
 TEST_F(Training, StartsFromACheckpoint) {
@@ -151,8 +156,18 @@ TEST_F(Training, KeepsAnEarlierRunFromBeingOverwritten) {
   EXPECT_NE(failure(small_run(data_, out_, 2)).find("--resume"), std::string::npos);
   TrainRequest changed = small_run(data_, out_, 4);
   changed.resume = true;
-  changed.settings = {{"learning_rate", "0.1"}};
-  EXPECT_NE(failure(changed).find("learning_rate"), std::string::npos);
+  changed.settings = {{"weight_decay", "0.5"}};
+  EXPECT_NE(failure(changed).find("weight_decay"), std::string::npos);
+  changed.settings = {{"rope_theta", "500"}};
+  EXPECT_NE(failure(changed).find("rope_theta"), std::string::npos);
+}
+
+TEST_F(Training, AnOldLogDoesNotMixWithANewRun) {
+  run(small_run(data_, out_, 2));
+  fs::remove_all(out_ / "checkpoint-2");
+  run(small_run(data_, out_, 3));
+  EXPECT_EQ(losses(out_).size(), 3u);
+  EXPECT_EQ(logged(out_, "heldout_bits_per_byte").size(), 2u);
 }
 
 }  // namespace

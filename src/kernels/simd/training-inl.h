@@ -21,10 +21,10 @@ inline void store_u16(void* p, VecI v) {
 #endif
 }
 
-/// Rounds to nearest even. NaN stays NaN unless all its set bits are among the dropped ones.
+/// Rounds to nearest even; NaN stays NaN.
 inline void store(bf16* p, Vec v) {
-  const VecI u = bits(v);
-  store_u16(p, (u + 0x7fff + ((u >> 16) & 1)) >> 16);
+  const VecI u = bits(v), rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+  store_u16(p, v == v ? rounded : VecI{} + 0x7fc0);
 }
 
 inline void rms_norm_backward_row(const float* x, const float* gain, const float* dy, float* dx, float* dgain,

@@ -53,6 +53,13 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tenso
   TORCH_CHECK(options.ring.stride > 0 && options.ring.window > 0 && options.ring.window % options.ring.stride == 0,
               "ring_attention: window must be a multiple of stride, found ", options.ring.window, " and ",
               options.ring.stride);
+  TORCH_CHECK(options.ring.global_ratio >= 0 && options.ring.global_ratio <= 1,
+              "ring_attention: global_ratio must be in [0, 1], found ", options.ring.global_ratio);
+  TORCH_CHECK(std::isfinite(options.rope_theta) && options.rope_theta >= 1,
+              "ring_attention: rope_theta must be at least 1, found ", options.rope_theta);
+  TORCH_CHECK(k.device() == q.device() && v.device() == q.device() &&
+                  (!router.defined() || router.device() == q.device()),
+              "ring_attention: all tensors must be on one device");
   TORCH_CHECK(options.ring.sink_tokens >= 0 && options.ring.sink_tokens <= options.ring.stride,
               "ring_attention: sink_tokens must be between 0 and stride, found ", options.ring.sink_tokens);
 }
