@@ -45,9 +45,9 @@ awk -v bytes="$bytes" -v compressed="$compressed" -v before="$before" -v after="
 }'
 
 section "Writing"
-for prompt in "To undo the last commit, use" "This function returns"; do
+for prompt in "The following example shows how to" "If the file does not exist, this function"; do
   printf '\n'
-  $ringflash generate $model -p "$prompt" -n 96 --temperature 0.7 --seed 1
+  $ringflash generate $model -p "$prompt" -n 96 --temperature 0.5 --repetition-penalty 1.1 --seed 1
 done
 
 section "Done"
