@@ -28,12 +28,6 @@ constexpr const char* kTokenizerConfig = R"({
 }
 )";
 
-NamedTensors parameters_of(const CausalLm& model) {
-  NamedTensors tensors;
-  for (const auto& item : model->named_parameters()) tensors.push_back({item.key(), item.value()});
-  return tensors;
-}
-
 Status write_tensors(const fs::path& file, const NamedTensors& tensors) {
   std::vector<Tensor> kept;  // keeps the copies alive while they are written
   std::vector<TensorView> views;
@@ -120,6 +114,12 @@ Result<nlohmann::json> read_json(const fs::path& file) {
 }
 
 }  // namespace
+
+NamedTensors parameters_of(const CausalLm& model) {
+  NamedTensors tensors;
+  for (const auto& item : model->named_parameters()) tensors.push_back({item.key(), item.value()});
+  return tensors;
+}
 
 Result<fs::path> save_checkpoint(const fs::path& run, const CausalLm& model, const AdamW& optimizer,
                                  const Progression& progression, const TrainConfig& config,

@@ -20,6 +20,9 @@ struct Progression {
   double first_heldout = 0;  ///< held-out bits per byte before the first step
 };
 
+/// The model's weights by name: what is trained, and what is saved.
+std::vector<AdamW::Parameter> parameters_of(const CausalLm& model);
+
 /// Writes `run`/checkpoint-<step> in Hugging Face layout plus trainer_state/. It is built aside as
 /// checkpoint-<step>.tmp, flushed, and renamed; then checkpoints beyond save_total_limit are deleted, oldest first.
 /// On an error (disk full, no permission) the earlier ones are untouched.

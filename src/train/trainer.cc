@@ -43,12 +43,6 @@ Result<torch::Device> open_device(const std::string& name) {
   return torch::Device(name);
 }
 
-std::vector<AdamW::Parameter> trainable(const CausalLm& model) {
-  std::vector<AdamW::Parameter> parameters;
-  for (const auto& item : model->named_parameters()) parameters.push_back({item.key(), item.value()});
-  return parameters;
-}
-
 /// One run in progress: the parts, and what is done to them each step.
 class Run {
  public:
@@ -59,7 +53,7 @@ class Run {
         model_(std::move(model)),
         device_(device),
         compute_(compute_type(recipe_)),
-        optimizer_(trainable(model_), recipe_),
+        optimizer_(parameters_of(model_), recipe_),
         order_(data_.train, recipe_.sequence_length, static_cast<uint64_t>(recipe_.seed)),
         piece_bytes_(piece_bytes(data_.vocabulary)) {}
 

@@ -16,12 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<AdamW::Parameter> parameters_of(const CausalLm& model) {
-  std::vector<AdamW::Parameter> parameters;
-  for (const auto& item : model->named_parameters()) parameters.push_back({item.key(), item.value()});
-  return parameters;
-}
-
 class Checkpointing : public ::testing::Test {
  protected:
   void SetUp() override { ASSERT_TRUE(write_file(tokenizer_, "as it is").ok()); }
