@@ -1,12 +1,12 @@
 #include "train/trainer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 
 #include "base/flush_denormals.h"
 #include "base/progress.h"
+#include "base/stopwatch.h"
 #include "base/thread_pool.h"
 #include "data/packed_rows.h"
 #include "data/prepare.h"
@@ -25,11 +25,6 @@ namespace ringflash {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 torch::ScalarType compute_type(const TrainConfig& recipe) {
   RF_CHECK(recipe.precision != "auto");
@@ -75,7 +70,7 @@ class Run {
   Status evaluate(MetricsLog& log);
   Status save();
   TrainReport report(bool interrupted) const;
-  double seconds() const { return progression_.seconds + seconds_since(session_start_); }
+  double seconds() const { return progression_.seconds + session_.seconds(); }
 
   const TrainRequest& request_;
   TrainConfig recipe_;
@@ -89,7 +84,7 @@ class Run {
   Progression progression_;
   fs::path checkpoint_;
   HeldoutMetrics heldout_{};
-  Clock::time_point session_start_ = Clock::now();
+  Stopwatch session_;
 };
 
 std::vector<PackedBatch> Run::take_batches() {
@@ -119,8 +114,8 @@ Result<Run::StepResult> Run::step(double learning_rate) {
   const double norm = optimizer_.grad_norm();
   if (!std::isfinite(norm) || !std::isfinite(nats)) {
     return Error{"step " + std::to_string(progression_.step + 1) + ": the loss or its gradient is not finite (loss " +
-                 std::to_string(nats * per_target) + "); go on from " + (checkpoint_.empty() ? "the start" : checkpoint_.string()) +
-                 " with --resume and a lower --set learning_rate=..."};
+                 std::to_string(nats * per_target) + "); go on from " +
+                 (checkpoint_.empty() ? "the start" : checkpoint_.string()) + " with --resume and a lower --set learning_rate=..."};
   }
   const bool clip = recipe_.max_grad_norm > 0 && norm > recipe_.max_grad_norm;
   optimizer_.step(learning_rate, clip ? recipe_.max_grad_norm / norm : 1.0);
@@ -157,16 +152,16 @@ TrainReport Run::report(bool interrupted) const {
 
 Result<TrainReport> Run::train() {
   RF_TRY(MetricsLog log, MetricsLog::open(request_.out / "metrics.jsonl", progression_.step));
-  session_start_ = Clock::now();
+  session_ = Stopwatch();
   RF_TRY_VOID(evaluate(log));  // the untrained model's, or where a resumed run stands
   InterruptGuard interrupt;
   Progress progress("training", recipe_.max_steps, request_.quiet);
   progress.update(progression_.step);
   while (progression_.step < recipe_.max_steps) {
     const double rate = learning_rate_at(recipe_, progression_.step);
-    const Clock::time_point start = Clock::now();
+    const Stopwatch stopwatch;
     RF_TRY(const StepResult result, step(rate));
-    const double tokens_per_s = static_cast<double>(recipe_.tokens_per_step()) / seconds_since(start);
+    const double tokens_per_s = static_cast<double>(recipe_.tokens_per_step()) / stopwatch.seconds();
     RF_TRY_VOID(log.write(StepMetrics{progression_.step, result.loss, rate, result.grad_norm,
                                       progression_.rows * recipe_.sequence_length, tokens_per_s, seconds()}));
     char note[96];

@@ -12,7 +12,6 @@ using torch::autograd::variable_list;
 
 constexpr int64_t kRowBlock = 64;            // rows of one task; results do not depend on the number of threads
 constexpr int64_t kElementBlock = 1 << 15;   // numbers of one task
-constexpr int64_t kLogitsSlice = 4 << 20;    // logits alive at once: 8 MB in bf16
 
 bf16* bf16_data(const Tensor& t) { return reinterpret_cast<bf16*>(t.data_ptr<at::BFloat16>()); }
 
@@ -115,7 +114,7 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
     Tensor loss = torch::zeros({}, hidden.options());
     Tensor dhidden = wants_grad ? torch::empty_like(hidden) : Tensor();
     Tensor dweight = wants_grad ? torch::zeros_like(weight) : Tensor();
-    const int64_t rows = std::max<int64_t>(1, kLogitsSlice / weight.size(0));
+    const int64_t rows = logits_slice_rows(weight.size(0));
     for (int64_t first = 0; first < hidden.size(0); first += rows) {
       const int64_t last = std::min(first + rows, hidden.size(0));
       const Tensor x = hidden.slice(0, first, last).to(type), target = targets.slice(0, first, last);

@@ -4,7 +4,13 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
+#include <cstdint>
+
 namespace ringflash {
+
+/// Rows of logits that are worked on at a time: about 4 Mi numbers, 8 MB in bf16.
+inline int64_t logits_slice_rows(int64_t vocab_size) { return std::max<int64_t>(1, (int64_t{4} << 20) / vocab_size); }
 
 /// x / sqrt(mean(x^2) + epsilon) * gain along the last dimension; x [T, D] fp32.
 torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gain, double epsilon);
