@@ -30,7 +30,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("ring.global_ratio", c.ring.global_ratio);
   visit("ring.sink_tokens", c.ring.sink_tokens);
   visit("ring.global_rope", c.ring.global_rope);
-  visit("ring.global_select", c.global_select);
+  visit("ring.global_select", c.ring.select);
   visit("attention.kinds", c.attention);
 }
 

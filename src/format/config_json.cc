@@ -38,7 +38,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("global_ratio", c.ring.global_ratio, Need::kOptional);
   visit("sink_tokens", c.ring.sink_tokens, Need::kOptional);
   visit("global_rope", c.ring.global_rope, Need::kOptional);
-  visit("global_select", c.global_select, Need::kOptional);
+  visit("global_select", c.ring.select, Need::kOptional);
   visit("attention", c.attention, Need::kOptional);
 }
 

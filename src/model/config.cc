@@ -1,5 +1,7 @@
 #include "model/config.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "base/in_quotes.h"
@@ -94,6 +96,14 @@ std::string to_string(GlobalSelect select) {
   RF_UNREACHABLE();
 }
 
+std::string to_string(AttentionMode mode) {
+  switch (mode) {
+    case AttentionMode::kCausal: return "causal";
+    case AttentionMode::kBidirectional: return "bidirectional";
+  }
+  RF_UNREACHABLE();
+}
+
 Result<AttentionKind> parse_attention_kind(const std::string& text) {
   if (text == "full") return AttentionKind::kFull;
   if (text == "ring") return AttentionKind::kRing;
@@ -104,6 +114,17 @@ Result<GlobalSelect> parse_global_select(const std::string& text) {
   if (text == "all") return GlobalSelect::kAll;
   if (text == "top_pages") return GlobalSelect::kTopPages;
   return wrong("global_select", "\"all\" or \"top_pages\"", in_quotes(text));
+}
+
+Result<AttentionMode> parse_attention_mode(const std::string& text) {
+  if (text == "causal") return AttentionMode::kCausal;
+  if (text == "bidirectional") return AttentionMode::kBidirectional;
+  return wrong("attention_mode", "\"causal\" or \"bidirectional\"", in_quotes(text));
+}
+
+int64_t RingGeometry::page_budget(int64_t chunks) const {
+  // ceil(log2 C) is the bit width of C - 1.
+  return top_pages_factor * std::bit_width(static_cast<uint64_t>(std::max<int64_t>(chunks - 1, 0)));
 }
 
 int64_t RingGeometry::page_tokens() const {
@@ -120,7 +141,7 @@ Status validate(const ModelConfig& config) {
   RF_TRY_VOID(check_shapes(config));
   RF_TRY_VOID(check_scalars(config));
   RF_TRY_VOID(check_ring(config.ring));
-  if (config.global_select == GlobalSelect::kTopPages) {
+  if (config.ring.select == GlobalSelect::kTopPages) {
     return wrong("global_select", "\"all\" in this version", "\"top_pages\"");
   }
   return {};

@@ -15,10 +15,15 @@ enum class AttentionKind { kFull, kRing };
 /// Which global pages a query reads: all behind its band, or the best-scored few.
 enum class GlobalSelect { kAll, kTopPages };
 
+/// Which way tokens look: back only, or both ways round the ring (encoders).
+enum class AttentionMode { kCausal, kBidirectional };
+
 std::string to_string(AttentionKind kind);
 std::string to_string(GlobalSelect select);
+std::string to_string(AttentionMode mode);
 Result<AttentionKind> parse_attention_kind(const std::string& text);
 Result<GlobalSelect> parse_global_select(const std::string& text);
+Result<AttentionMode> parse_attention_mode(const std::string& text);
 
 /// Ring attention's geometry. Tokens are cut into chunks of `stride`; a token sees its own chunk (causally) and
 /// the window/stride chunks before it, plus the pages of all complete chunks behind those.
@@ -28,10 +33,15 @@ struct RingGeometry {
   double global_ratio = 0.05; ///< share of a chunk that its page keeps
   int64_t sink_tokens = 4;    ///< the first positions, visible to all; at most stride
   bool global_rope = false;   ///< whether q and k of global logits are rotated
+  GlobalSelect select = GlobalSelect::kAll;  ///< config key global_select
+  int64_t top_pages_factor = 4;  ///< kappa: kTopPages reads kappa * ceil(log2 C) pages at chunk C - 1
+  int64_t top_pages_run = 32;    ///< consecutive tokens of a chunk that read the pages their first one chose
 
   int64_t band_chunks() const { return window / stride; }          ///< m of DESIGN section 3
   int64_t page_tokens() const;                                     ///< g = ceil(global_ratio * stride)
   int64_t chunk(int64_t position) const { return position / stride; }
+  /// Pages that a query in chunk `chunks` - 1 reads at most with kTopPages.
+  int64_t page_budget(int64_t chunks) const;
 
   bool operator==(const RingGeometry&) const = default;
 };
@@ -55,7 +65,7 @@ struct ModelConfig {
   int64_t eos_token_id = 2;
 
   RingGeometry ring;
-  GlobalSelect global_select = GlobalSelect::kAll;
+  AttentionMode attention_mode = AttentionMode::kCausal;
   std::vector<AttentionKind> attention;  ///< one per layer
 
   int64_t query_size() const { return num_attention_heads * head_dim; }

@@ -88,7 +88,7 @@ TEST(ValidateConfig, ScalarsMustBeNumbersInRange) {
   for (const double bad : {0.0, std::nan(""), HUGE_VAL, -HUGE_VAL}) {
     EXPECT_NE(error_after([=](auto& c) { c.embedding_multiplier = bad; }), "accepted") << bad;
   }
-  EXPECT_EQ(error_after([](auto& c) { c.global_select = GlobalSelect::kTopPages; }),
+  EXPECT_EQ(error_after([](auto& c) { c.ring.select = GlobalSelect::kTopPages; }),
             "'global_select' must be \"all\" in this version, found \"top_pages\"");
 }
 
