@@ -26,15 +26,34 @@ struct QueryBlock {
   float scale;            ///< logits are scale * (q . k) + bias
 };
 
-/// A run of keys and values of one KV head that the queries of a block may see.
+/// How a table's attention kernels keep keys and values: its inputs are rounded to this type.
+enum class KeyType { kF32, kBf16 };
+
+/// Keys come in blocks of this many.
+inline constexpr int64_t kBlockKeys = 32;
+
+/// Numbers in a stored row of a key or a value: head_dim and zeros up to a multiple of 32.
+constexpr int64_t padded_dim(int64_t head_dim) {
+  return (head_dim + 31) / 32 * 32;
+}
+
+/// Keys and values of one KV head as the kernels read them (packed_keys.h writes them), of the table's key_type.
+/// Whole blocks are read; what lies past the last key must be finite.
+struct KeyRows {
+  const void* k;            ///< [keys, padded_dim]
+  const void* v;            ///< transposed: element i of key j is v[j / 32 * v_block + i * v_row + j % 32]
+  int64_t v_row, v_block;   ///< in elements
+};
+
+/// A run of keys that the queries of a block may see.
 struct KeySpan {
-  const float* k;        ///< [count, head_dim], rows k_stride apart
-  const float* v;        ///< [count, head_dim], rows v_stride apart
-  const float* bias;     ///< [count], added to the logits; null for none
-  int64_t k_stride, v_stride;
-  int64_t count;
-  int64_t visible;       ///< query token t sees keys [0, min(count, visible + t)): kAllVisible, or a causal edge
-  bool global;           ///< logits use q_global instead of q
+  KeyRows rows;
+  KeyRows swapped;          ///< the same with keys and values exchanged; read by attend_backward alone
+  const float* bias;        ///< [end], added to the logits; null for none
+  const float* query_bias;  ///< [tokens], added to the logits of each query; null for none
+  int64_t begin, end;       ///< keys [begin, end) of the rows
+  int64_t visible;          ///< query token t sees keys below min(end, visible + t): kAllVisible, or a causal edge
+  bool global;              ///< logits use q_global instead of q
 };
 inline constexpr int64_t kAllVisible = int64_t{1} << 40;
 
@@ -63,12 +82,13 @@ struct QueryGrad {
   int64_t token_stride, head_stride;
 };
 
-/// Gradients that flow out to one span; all are added to. dbias is null where the span has no bias.
+/// Gradients that flow out to one span; all are added to, whole blocks at a time (what is added for keys that no
+/// query sees is 0). dbias and dquery_bias are null where the span has no such bias.
 struct KeySpanGrad {
-  float* dk;
+  float* dk;     ///< [keys, padded_dim], indexed as KeyRows::k
   float* dv;
-  float* dbias;
-  int64_t dk_stride, dv_stride;
+  float* dbias;  ///< [end]
+  float* dquery_bias;  ///< [tokens]
 };
 
 /// One step of AdamW: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2 with g = grad_scale * gradient,
@@ -84,7 +104,8 @@ struct AdamWStep {
 // ---- The table ----
 
 struct Table {
-  const char* isa;  ///< "scalar", "avx2", "avx512", "neon"
+  const char* isa;  ///< "scalar", "avx2", "avx512", "avx512bf16", "amx", "neon"
+  KeyType key_type;
 
   /// softmax over the union of all spans: out = sum_u p_u v_u with p = softmax(scale * q.k_u + bias_u).
   /// A query that sees no key at all gets zeros and lse = -infinity. Online softmax (Milakov and Gimelshein 2018;

@@ -1,6 +1,6 @@
 #include "kernels/ring_attention.h"
 
-#include "kernels/ring_plan.h"
+#include "kernels/ring_blocks.h"
 
 namespace ringflash::kernels {
 namespace {
@@ -16,30 +16,32 @@ void attention_forward(const AttentionShape& shape, const float* q, const float*
   const std::vector<DocumentHead> documents = document_heads(shape, bounds);
   if (documents.empty()) return;
   const auto rope = shared_rope_table(longest(documents), shape.head_dim, shape.rope_theta);
-
-  std::vector<HeadKeys> keys(documents.size());
-  executor.for_each(static_cast<int64_t>(documents.size()), [&](int64_t d) {
-    const auto i = static_cast<size_t>(d);
-    keys[i] = make_head_keys(shape, documents[i], k, v, router, *rope);
-  });
-
+  const AttentionInputs in{.shape = shape,
+                           .q = q,
+                           .k = k,
+                           .v = v,
+                           .router = uses_router(shape, router) ? router : nullptr,
+                           .rope = *rope,
+                           .table = table};
+  const std::vector<HeadKeys> keys = make_head_keys(in, documents, false, executor);
   const std::vector<Segment> segments = cut_segments(documents, kSegmentTokens, shape.tokens);
-  executor.for_each(static_cast<int64_t>(segments.size()), [&](int64_t s) {
+  executor.for_each(std::ssize(segments), [&](int64_t s) {
     const Segment& segment = segments[static_cast<size_t>(s)];
-    const DocumentHead& document = documents[segment.document];
-    const HeadKeys& head_keys = keys[segment.document];
-    QueryScratch scratch(shape);
-    for (int64_t t = segment.begin; t < segment.end;) {
-      const BlockRange block = next_block(shape, head_keys, t, segment.end);
-      const QueryBlock queries = scratch.load(document, block, q, *rope);
-      const int64_t row = (document.begin + t) * shape.heads + document.head * queries.heads;
-      table.attend(queries, block_spans(shape, head_keys, block).view(),
-                   {.out = out + row * shape.head_dim,
-                    .token_stride = shape.heads * shape.head_dim,
-                    .head_stride = shape.head_dim,
-                    .lse = lse + row,
-                    .lse_token_stride = shape.heads});
-      t = block.end;
+    BlockWork work(in, documents[segment.document], keys[segment.document]);
+    AlignedVector<float> block_out, block_lse;
+    for (const QueryGroup& block : cut_blocks(shape, keys[segment.document], segment.begin, segment.end)) {
+      work.load(block);
+      const QueryBlock queries = work.queries();
+      block_out.resize(static_cast<size_t>(queries.tokens * queries.token_stride));
+      block_lse.resize(static_cast<size_t>(queries.tokens * queries.heads));
+      table.attend(queries, work.spans(),
+                   {.out = block_out.data(),
+                    .token_stride = queries.token_stride,
+                    .head_stride = queries.head_stride,
+                    .lse = block_lse.data(),
+                    .lse_token_stride = queries.heads});
+      work.copy_out(block_out, shape.head_dim, out);
+      work.copy_out(block_lse, 1, lse);
     }
   });
 }

@@ -19,6 +19,7 @@ struct AttentionShape {
   int64_t tokens, heads, key_value_heads, head_dim;
   double rope_theta;
   AttentionKind kind;
+  AttentionMode mode = AttentionMode::kCausal;
   RingGeometry ring;  ///< read when kind is kRing
 };
 
@@ -31,12 +32,14 @@ void select_page(const float* scores, int64_t score_stride, const RingGeometry& 
 /// The bias log sigma(r) of a global key's logits, for a finite score of any size.
 float router_bias(float score);
 
-/// Causal attention, rotation included.
+/// Attention over each document, rotation included. Inputs are rounded to the table's key_type.
 ///   q [tokens, heads, head_dim], k and v [tokens, key_value_heads, head_dim], unrotated, contiguous
 ///   router [tokens, key_value_heads]: r; null for full layers and for global_ratio 0
 ///   bounds: document edges, bounds.front() = 0, bounds.back() = tokens, ascending
 ///   out as q; lse [tokens, heads]
-/// A ring layer without router (global_ratio 0) still sees its sinks, with no bias.
+/// A causal ring layer without router (global_ratio 0) still sees its sinks, with no bias. In a bidirectional one
+/// there are no sinks, and the tokens of pages see all positions: those outside the band with the bias
+/// log sigma(r) of the query.
 void attention_forward(const AttentionShape& shape, const float* q, const float* k, const float* v,
                        const float* router, std::span<const int64_t> bounds, float* out, float* lse,
                        const Table& table, Executor& executor);

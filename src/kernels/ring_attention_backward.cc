@@ -1,150 +1,256 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/check.h"
 #include "kernels/ring_attention.h"
-#include "kernels/ring_plan.h"
+#include "kernels/ring_blocks.h"
 
 namespace ringflash::kernels {
 namespace {
 
 // A document's queries are cut into segments whose key gradients are summed apart and then merged in order.
 // The cut depends on the document alone, never on the executor; at most 8 segments bound the memory by 8
-// times the keys' and values' gradients (full layers; a ring layer's segments overlap by a window).
+// times the keys' and values' gradients (full layers; a causal ring layer's segments overlap by a window).
 constexpr int64_t kLeastSegmentTokens = 1024;
 constexpr int64_t kMostSegments = 8;
 
-/// Key gradients from one segment's queries.
+/// Gradients of a run of keys, [keys, padded_dim].
+struct KeyGrad {
+  AlignedVector<float> dk, dv;
+
+  void resize(int64_t keys, int64_t padded) {
+    const int64_t rows = (keys + kBlockKeys - 1) / kBlockKeys * kBlockKeys;
+    dk.resize(static_cast<size_t>(rows * padded));
+    dv.resize(dk.size());
+  }
+};
+
+/// What one segment's queries give to a document's keys.
 struct SegmentGrad {
-  int64_t first_key = 0;        ///< local keys are positions [first_key, segment.end)
-  AlignedVector<float> dk, dv;  ///< [local keys, head_dim], dk of rotated keys
-  AlignedVector<float> global_dk, global_dv, global_dbias;  ///< of the first HeadKeys::positions
+  int64_t first_key = 0;  ///< local keys are positions from here on, a multiple of kBlockKeys
+  KeyGrad local;          ///< of rotated keys
+  KeyGrad plain;          ///< of unrotated ones, all positions
+  KeyGrad global;         ///< of HeadKeys::positions
+  AlignedVector<float> dbias;
+  AlignedVector<float> dquery_bias;  ///< of the segment's own positions, by position
 };
 
-struct Inputs {
-  const AttentionShape& shape;
-  const float *q, *out, *lse, *dout;
-  const RopeTable& rope;
-  const Table& table;
+struct Incoming {
+  const float *out, *lse, *dout;
 };
 
-/// dq of a block from the gradients of its rotated and its plain copy.
-void store_query_gradient(const Inputs& in, const DocumentHead& document, const BlockRange& block,
-                          AlignedVector<float>& rotated, const AlignedVector<float>& plain, float* dq) {
-  const int64_t head_dim = in.shape.head_dim, row = group_size(in.shape) * head_dim;
-  for (int64_t t = block.begin; t < block.end; ++t) {
-    float* target = dq + ((document.begin + t) * in.shape.key_value_heads + document.head) * row;
-    const int64_t offset = (t - block.begin) * row;
-    for (int64_t i = 0; i < row; i += head_dim) {
-      rope_unrotate(rotated.data() + offset + i, target + i, in.rope, t);
-    }
-    for (int64_t i = 0; i < row; ++i) target[i] += plain[static_cast<size_t>(offset + i)];
-  }
+int64_t first_local_key(const AttentionShape& shape, const Segment& segment) {
+  if (shape.kind == AttentionKind::kFull || shape.mode == AttentionMode::kBidirectional) return 0;
+  const int64_t chunk = shape.ring.chunk(segment.begin) - shape.ring.band_chunks();
+  return std::max<int64_t>(0, chunk) * shape.ring.stride / kBlockKeys * kBlockKeys;
 }
 
-SegmentGrad make_segment_grad(const AttentionShape& shape, const HeadKeys& keys, const Segment& segment) {
-  // First and last block see the earliest local key and the most global ones.
+int64_t last_local_key(const AttentionShape& shape, const DocumentHead& document, const Segment& segment) {
+  return shape.mode == AttentionMode::kCausal ? segment.end : document.tokens();
+}
+
+SegmentGrad make_segment_grad(const AttentionShape& shape, const DocumentHead& document, const HeadKeys& keys,
+                              const Segment& segment) {
+  const int64_t padded = padded_dim(shape.head_dim);
   SegmentGrad grad;
-  grad.first_key = next_block(shape, keys, segment.begin, segment.end).first_key;
-  const int64_t globals = next_block(shape, keys, segment.end - 1, segment.end).globals;
-  grad.dk.resize(static_cast<size_t>((segment.end - grad.first_key) * shape.head_dim));
-  grad.dv.resize(grad.dk.size());
-  grad.global_dk.resize(static_cast<size_t>(globals * shape.head_dim));
-  grad.global_dv.resize(grad.global_dk.size());
-  if (!keys.global_bias.empty()) grad.global_dbias.resize(static_cast<size_t>(globals));
-  return grad;
-}
-
-SegmentGrad segment_backward(const Inputs& in, const DocumentHead& document, const HeadKeys& keys,
-                             const Segment& segment, float* dq) {
-  const AttentionShape& shape = in.shape;
-  const int64_t head_dim = shape.head_dim;
-  SegmentGrad grad = make_segment_grad(shape, keys, segment);
-  QueryScratch scratch(shape);
-  AlignedVector<float> dq_rotated(static_cast<size_t>(kBlockTokens * group_size(shape) * head_dim));
-  AlignedVector<float> dq_plain(dq_rotated.size());
-  for (int64_t t = segment.begin; t < segment.end;) {
-    const BlockRange block = next_block(shape, keys, t, segment.end);
-    const QueryBlock queries = scratch.load(document, block, in.q, in.rope);
-    const BlockSpans spans = block_spans(shape, keys, block);
-    const int64_t local = (block.first_key - grad.first_key) * head_dim;
-    const KeySpanGrad span_grads[2] = {
-        {.dk = grad.dk.data() + local,
-         .dv = grad.dv.data() + local,
-         .dbias = nullptr,
-         .dk_stride = head_dim,
-         .dv_stride = head_dim},
-        {.dk = grad.global_dk.data(),
-         .dv = grad.global_dv.data(),
-         .dbias = grad.global_dbias.empty() ? nullptr : grad.global_dbias.data(),
-         .dk_stride = head_dim,
-         .dv_stride = head_dim}};
-    std::fill(dq_rotated.begin(), dq_rotated.end(), 0.0f);
-    std::fill(dq_plain.begin(), dq_plain.end(), 0.0f);
-    const int64_t row = (document.begin + t) * shape.heads + document.head * queries.heads;
-    in.table.attend_backward(queries, spans.view(),
-                             {.dout = in.dout + row * head_dim,
-                              .out = in.out + row * head_dim,
-                              .token_stride = shape.heads * head_dim,
-                              .head_stride = head_dim,
-                              .lse = in.lse + row,
-                              .lse_token_stride = shape.heads},
-                             {.dq = dq_rotated.data(),
-                              .dq_global = dq_plain.data(),
-                              .token_stride = queries.token_stride,
-                              .head_stride = queries.head_stride},
-                             std::span(span_grads, spans.count));
-    store_query_gradient(in, document, block, dq_rotated, dq_plain, dq);
-    t = block.end;
+  grad.first_key = first_local_key(shape, segment);
+  grad.local.resize(last_local_key(shape, document, segment) - grad.first_key, padded);
+  grad.plain.resize(keys.plain.rows.count(), padded);
+  grad.global.resize(std::ssize(keys.positions), padded);
+  grad.dbias.resize(keys.bias.size());
+  if (shape.mode == AttentionMode::kBidirectional) {
+    grad.dquery_bias.resize(static_cast<size_t>(document.tokens()));
   }
   return grad;
 }
 
-void add(const AlignedVector<float>& x, float* y) {
-  for (size_t i = 0; i < x.size(); ++i) y[i] += x[i];
+/// y += x, element by element.
+void add(const float* x, int64_t count, float* y) {
+  for (int64_t i = 0; i < count; ++i) y[i] += x[i];
+}
+
+/// The gradients of one segment: a block's buffers and where they are added to.
+class SegmentBackward {
+ public:
+  SegmentBackward(const AttentionInputs& in, const Incoming& incoming, const DocumentHead& document,
+                  const HeadKeys& keys, const Segment& segment)
+      : in_(in),
+        incoming_(incoming),
+        keys_(keys),
+        work_(in, document, keys),
+        padded_(padded_dim(in.shape.head_dim)),
+        grad_(make_segment_grad(in.shape, document, keys, segment)) {}
+
+  /// Sets the block's rows of dq, and adds to the keys' gradients.
+  void run(const QueryGroup& block, float* dq);
+
+  SegmentGrad take() { return std::move(grad_); }
+
+ private:
+  KeySpanGrad span_grad(KeySet set);
+  void store_query_gradient(const QueryGroup& block, float* dq);
+  void scatter_gathered();
+  void scatter_query_bias(const QueryGroup& block);
+
+  const AttentionInputs& in_;
+  const Incoming& incoming_;
+  const HeadKeys& keys_;
+  BlockWork work_;
+  int64_t padded_;
+  SegmentGrad grad_;
+  AlignedVector<float> out_, lse_, dout_, dq_rotated_, dq_plain_, gathered_dbias_, query_bias_;
+  KeyGrad gathered_;
+};
+
+KeySpanGrad SegmentBackward::span_grad(KeySet set) {
+  switch (set) {
+    case KeySet::kLocal: {
+      const int64_t offset = grad_.first_key * padded_;
+      return {.dk = grad_.local.dk.data() - offset,
+              .dv = grad_.local.dv.data() - offset,
+              .dbias = nullptr,
+              .dquery_bias = nullptr};
+    }
+    case KeySet::kPlain: {
+      KeyGrad& grad = in_.shape.ring.global_rope ? grad_.local : grad_.plain;
+      return {.dk = grad.dk.data(), .dv = grad.dv.data(), .dbias = nullptr, .dquery_bias = query_bias_.data()};
+    }
+    case KeySet::kGlobal:
+      return {.dk = grad_.global.dk.data(),
+              .dv = grad_.global.dv.data(),
+              .dbias = grad_.dbias.empty() ? nullptr : grad_.dbias.data(),
+              .dquery_bias = nullptr};
+    case KeySet::kGathered:
+      return {.dk = gathered_.dk.data(),
+              .dv = gathered_.dv.data(),
+              .dbias = gathered_dbias_.data(),
+              .dquery_bias = nullptr};
+  }
+  RF_UNREACHABLE();
+}
+
+void SegmentBackward::run(const QueryGroup& block, float* dq) {
+  work_.load(block);
+  const QueryBlock queries = work_.queries();
+  const int64_t head_dim = in_.shape.head_dim;
+  work_.copy_in(incoming_.out, head_dim, out_);
+  work_.copy_in(incoming_.dout, head_dim, dout_);
+  work_.copy_in(incoming_.lse, 1, lse_);
+  dq_rotated_.assign(out_.size(), 0.0f);
+  dq_plain_.assign(out_.size(), 0.0f);
+  query_bias_.assign(block.positions.size(), 0.0f);
+  std::vector<KeySpanGrad> grads;
+  for (size_t i = 0; i < work_.spans().size(); ++i) {
+    if (work_.set(i) == KeySet::kGathered) {
+      gathered_ = {};
+      gathered_.resize(std::ssize(work_.gathered_positions()), padded_);
+      gathered_dbias_.assign(work_.gathered_positions().size(), 0.0f);
+    }
+    grads.push_back(span_grad(work_.set(i)));
+  }
+  in_.table.attend_backward(queries, work_.spans(),
+                            {.dout = dout_.data(),
+                             .out = out_.data(),
+                             .token_stride = queries.token_stride,
+                             .head_stride = queries.head_stride,
+                             .lse = lse_.data(),
+                             .lse_token_stride = queries.heads},
+                            {.dq = dq_rotated_.data(),
+                             .dq_global = dq_plain_.data(),
+                             .token_stride = queries.token_stride,
+                             .head_stride = queries.head_stride},
+                            grads);
+  store_query_gradient(block, dq);
+  scatter_gathered();
+  scatter_query_bias(block);
+}
+
+void SegmentBackward::store_query_gradient(const QueryGroup& block, float* dq) {
+  const int64_t head_dim = in_.shape.head_dim, row = group_size(in_.shape) * head_dim;
+  for (int64_t i = 0; i < std::ssize(dq_rotated_); i += head_dim) {
+    float* rotated = dq_rotated_.data() + i;
+    rope_unrotate(rotated, rotated, in_.rope, block.positions[static_cast<size_t>(i / row)]);
+    add(dq_plain_.data() + i, head_dim, rotated);
+  }
+  work_.copy_out(dq_rotated_, head_dim, dq);
+}
+
+void SegmentBackward::scatter_gathered() {
+  for (size_t i = 0; i < work_.spans().size(); ++i) {
+    if (work_.set(i) != KeySet::kGathered) continue;
+    for (int64_t key = 0; key < std::ssize(work_.gathered_positions()); ++key) {
+      const int64_t target = work_.gathered_positions()[static_cast<size_t>(key)];
+      add(gathered_.dk.data() + key * padded_, padded_, grad_.global.dk.data() + target * padded_);
+      add(gathered_.dv.data() + key * padded_, padded_, grad_.global.dv.data() + target * padded_);
+      grad_.dbias[static_cast<size_t>(target)] += gathered_dbias_[static_cast<size_t>(key)];
+    }
+  }
+}
+
+void SegmentBackward::scatter_query_bias(const QueryGroup& block) {
+  if (!block.global) return;
+  for (size_t i = 0; i < block.positions.size(); ++i) {
+    grad_.dquery_bias[static_cast<size_t>(block.positions[i])] += query_bias_[i];
+  }
 }
 
 /// Where a document's merged key gradients go.
 struct KeyGradients {
   float *dk, *dv, *drouter;
-  const float* router;  ///< null for none
 };
 
-/// Sums the segments of one document, in their order, and scatters the result to the caller's rows.
-void merge(const AttentionShape& shape, const DocumentHead& document, const HeadKeys& keys,
-           std::span<const SegmentGrad> parts, const RopeTable& rope, const KeyGradients& result) {
-  const int64_t head_dim = shape.head_dim, kv_heads = shape.key_value_heads;
-  SegmentGrad total;
-  total.dk.resize(static_cast<size_t>(document.tokens() * head_dim));
-  total.dv.resize(total.dk.size());
-  total.global_dk.resize(keys.global_k.size());
-  total.global_dv.resize(keys.global_v.size());
-  total.global_dbias.resize(keys.global_bias.size());
+/// Sums the segments of one document, in their order.
+SegmentGrad sum_segments(const AttentionShape& shape, const DocumentHead& document, const HeadKeys& keys,
+                         std::span<const SegmentGrad> parts) {
+  SegmentGrad total =
+      make_segment_grad(shape, document, keys, {.document = 0, .begin = 0, .end = document.tokens()});
+  const auto add_all = [](const AlignedVector<float>& x, float* y) { add(x.data(), std::ssize(x), y); };
   for (const SegmentGrad& part : parts) {
-    add(part.dk, total.dk.data() + part.first_key * head_dim);
-    add(part.dv, total.dv.data() + part.first_key * head_dim);
-    add(part.global_dk, total.global_dk.data());
-    add(part.global_dv, total.global_dv.data());
-    add(part.global_dbias, total.global_dbias.data());
+    const int64_t offset = part.first_key * padded_dim(shape.head_dim);
+    add_all(part.local.dk, total.local.dk.data() + offset);
+    add_all(part.local.dv, total.local.dv.data() + offset);
+    add_all(part.plain.dk, total.plain.dk.data());
+    add_all(part.plain.dv, total.plain.dv.data());
+    add_all(part.global.dk, total.global.dk.data());
+    add_all(part.global.dv, total.global.dv.data());
+    add_all(part.dbias, total.dbias.data());
+    add_all(part.dquery_bias, total.dquery_bias.data());
   }
+  return total;
+}
 
+/// Scatters a document's gradients to the caller's rows. `total` is used up.
+void scatter(const AttentionInputs& in, const DocumentHead& document, const HeadKeys& keys, SegmentGrad& total,
+             const KeyGradients& result) {
+  const int64_t head_dim = in.shape.head_dim, padded = padded_dim(head_dim), kv_heads = in.shape.key_value_heads;
   const auto row = [&](int64_t position) { return (document.begin + position) * kv_heads + document.head; };
+  const auto router_slope = [&](int64_t position) {  // d log sigma(r) / dr = sigma(-r)
+    return 1.0 / (1.0 + std::exp(static_cast<double>(in.router[row(position)])));
+  };
   for (int64_t u = 0; u < document.tokens(); ++u) {
-    rope_unrotate(total.dk.data() + u * head_dim, result.dk + row(u) * head_dim, rope, u);
-    std::copy_n(total.dv.data() + u * head_dim, head_dim, result.dv + row(u) * head_dim);
-    if (result.router) result.drouter[row(u)] = 0.0f;
-  }
-  for (size_t i = 0; i < keys.positions.size(); ++i) {
-    const int64_t u = keys.positions[i];
-    float* global_dk = total.global_dk.data() + static_cast<int64_t>(i) * head_dim;
-    const float* global_dv = total.global_dv.data() + static_cast<int64_t>(i) * head_dim;
-    if (shape.ring.global_rope) rope_unrotate(global_dk, global_dk, rope, u);
-    for (int64_t j = 0; j < head_dim; ++j) {
-      result.dk[row(u) * head_dim + j] += global_dk[j];
-      result.dv[row(u) * head_dim + j] += global_dv[j];
+    float* dk = result.dk + row(u) * head_dim;
+    float* dv = result.dv + row(u) * head_dim;
+    rope_unrotate(total.local.dk.data() + u * padded, dk, in.rope, u);
+    std::copy_n(total.local.dv.data() + u * padded, head_dim, dv);
+    if (keys.plain.rows.count() > 0) {
+      add(total.plain.dk.data() + u * padded, head_dim, dk);
+      add(total.plain.dv.data() + u * padded, head_dim, dv);
     }
-    if (result.router) {  // d log sigma(r) / dr = sigma(-r)
-      const double slope = 1.0 / (1.0 + std::exp(static_cast<double>(result.router[row(u)])));
-      result.drouter[row(u)] = static_cast<float>(static_cast<double>(total.global_dbias[i]) * slope);
+    if (in.router == nullptr) continue;
+    const bool asks = !total.dquery_bias.empty() && total.dquery_bias[static_cast<size_t>(u)] != 0.0f;
+    result.drouter[row(u)] =
+        asks ? static_cast<float>(static_cast<double>(total.dquery_bias[static_cast<size_t>(u)]) * router_slope(u))
+             : 0.0f;
+  }
+  for (int64_t i = 0; i < std::ssize(keys.positions); ++i) {
+    const int64_t u = keys.positions[static_cast<size_t>(i)];
+    float* global_dk = total.global.dk.data() + i * padded;
+    if (in.shape.ring.global_rope) rope_unrotate(global_dk, global_dk, in.rope, u);
+    add(global_dk, head_dim, result.dk + row(u) * head_dim);
+    add(total.global.dv.data() + i * padded, head_dim, result.dv + row(u) * head_dim);
+    if (in.router) {
+      result.drouter[row(u)] +=
+          static_cast<float>(static_cast<double>(total.dbias[static_cast<size_t>(i)]) * router_slope(u));
     }
   }
 }
@@ -158,32 +264,35 @@ void attention_backward(const AttentionShape& shape, const float* q, const float
   const std::vector<DocumentHead> documents = document_heads(shape, bounds);
   if (documents.empty()) return;
   const auto rope = shared_rope_table(longest(documents), shape.head_dim, shape.rope_theta);
-  const Inputs inputs{
-      .shape = shape, .q = q, .out = out, .lse = lse, .dout = dout, .rope = *rope, .table = table};
-
-  std::vector<HeadKeys> keys(documents.size());
-  executor.for_each(static_cast<int64_t>(documents.size()), [&](int64_t d) {
-    const auto i = static_cast<size_t>(d);
-    keys[i] = make_head_keys(shape, documents[i], k, v, router, *rope);
-  });
+  const AttentionInputs in{.shape = shape,
+                           .q = q,
+                           .k = k,
+                           .v = v,
+                           .router = uses_router(shape, router) ? router : nullptr,
+                           .rope = *rope,
+                           .table = table};
+  const Incoming incoming{.out = out, .lse = lse, .dout = dout};
+  const std::vector<HeadKeys> keys = make_head_keys(in, documents, true, executor);
 
   const std::vector<Segment> segments = cut_segments(documents, kLeastSegmentTokens, kMostSegments);
   std::vector<SegmentGrad> parts(segments.size());
-  executor.for_each(static_cast<int64_t>(segments.size()), [&](int64_t s) {
-    const auto i = static_cast<size_t>(s);
-    const size_t d = segments[i].document;
-    parts[i] = segment_backward(inputs, documents[d], keys[d], segments[i], dq);
+  executor.for_each(std::ssize(segments), [&](int64_t s) {
+    const Segment& segment = segments[static_cast<size_t>(s)];
+    SegmentBackward backward(in, incoming, documents[segment.document], keys[segment.document], segment);
+    for (const QueryGroup& block : cut_blocks(shape, keys[segment.document], segment.begin, segment.end)) {
+      backward.run(block, dq);
+    }
+    parts[static_cast<size_t>(s)] = backward.take();
   });
 
-  const KeyGradients result{
-      .dk = dk, .dv = dv, .drouter = drouter, .router = uses_router(shape, router) ? router : nullptr};
-  executor.for_each(static_cast<int64_t>(documents.size()), [&](int64_t d) {
+  executor.for_each(std::ssize(documents), [&](int64_t d) {
     const auto document = static_cast<size_t>(d);
     const auto [first, last] = std::equal_range(
         segments.begin(), segments.end(), Segment{.document = document, .begin = 0, .end = 0},
         [](const Segment& a, const Segment& b) { return a.document < b.document; });
     const std::span mine(parts.data() + (first - segments.begin()), static_cast<size_t>(last - first));
-    merge(shape, documents[document], keys[document], mine, *rope, result);
+    SegmentGrad total = sum_segments(shape, documents[document], keys[document], mine);
+    scatter(in, documents[document], keys[document], total, {.dk = dk, .dv = dv, .drouter = drouter});
   });
 }
 

@@ -51,25 +51,35 @@ struct AttentionMagnitudes {
 
 struct AttentionTolerances {
   Tolerance out, lse, dq, dk, dv, dbias;
+  double dlogit;  ///< of all keys of one query together
 };
 
-/// docs/numerics.md, "Attention", derives these.
-inline AttentionTolerances attention_tolerances(const AttentionMagnitudes& m) {
-  constexpr double kUnit = 0x1p-24, kExp = 3e-7, kSafety = 4;
+/// How far rounding makes attention stray. docs/numerics.md, "Attention", derives this. `inputs_rounded`: q, k, v and
+/// dout are not bf16 numbers already, so that a bf16 table rounds them.
+inline AttentionTolerances attention_tolerances(const AttentionMagnitudes& m,
+                                                kernels::KeyType type = kernels::KeyType::kF32,
+                                                bool inputs_rounded = true) {
+  constexpr double kUnit = 0x1p-24, kSafety = 4;
+  const bool narrow = type == kernels::KeyType::kBf16;
+  const double exponential = narrow ? 1e-4 : 3e-7;
+  const double weight = narrow ? 0x1p-9 : 0.0;                    // of a probability or of its gradient
+  const double input = narrow && inputs_rounded ? 0x1p-9 : 0.0;   // of q, k, v and dout
+  const double scale = 1.0 / std::sqrt(static_cast<double>(m.head_dim));
   const double dot = kSafety * std::sqrt(static_cast<double>(m.head_dim)) * kUnit;
   const double sum = kSafety * std::sqrt(static_cast<double>(m.keys)) * kUnit;
-  const double scale = 1.0 / std::sqrt(static_cast<double>(m.head_dim));
-  const double logit = dot * scale * m.q_norm * m.k_norm;
-  const double lse = logit + kExp + sum;
-  const double probability = 2 * logit + kExp + sum;
+  const double logit =
+      scale * (dot * m.q_norm * m.k_norm + kSafety * input * std::min(m.q_max * m.k_norm, m.k_max * m.q_norm));
+  const double lse = logit + exponential + sum;
+  const double probability = 2 * logit + exponential + sum + weight;
   const double dp = m.dout_norm * m.v_norm;
-  const double dlogit = (3 * probability + 2 * dot + 2 * sum) * dp;
-  return {.out = {.absolute = probability * m.v_max},
+  const double dlogit = (3 * probability + 2 * dot + 2 * sum + weight + 2 * input) * dp;
+  return {.out = {.absolute = (probability + input) * m.v_max},
           .lse = {.absolute = lse, .relative = kUnit},
-          .dq = {.absolute = scale * m.k_max * dlogit},
-          .dk = {.absolute = scale * m.q_max * m.key_mass * dlogit},
-          .dv = {.absolute = (probability + sum) * m.key_mass * m.dout_max},
-          .dbias = {.absolute = m.key_mass * dlogit}};
+          .dq = {.absolute = scale * m.k_max * (dlogit + input * dp)},
+          .dk = {.absolute = scale * m.q_max * m.key_mass * (dlogit + input * dp)},
+          .dv = {.absolute = (probability + sum + input) * m.key_mass * m.dout_max},
+          .dbias = {.absolute = m.key_mass * dlogit},
+          .dlogit = dlogit};
 }
 
 }  // namespace ringflash::testing

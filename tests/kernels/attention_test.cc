@@ -8,11 +8,14 @@
 #include "kernels/attention_cases.h"
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernels.h"
+#include "kernels/packed_keys.h"
 
 namespace ringflash::testing {
 namespace {
 
 using kernels::KeySpan;
+using kernels::KeyType;
+using kernels::PackedKeys;
 using kernels::KeySpanGrad;
 using kernels::Table;
 
@@ -46,6 +49,8 @@ struct SpanSpec {
   int64_t count;
   int64_t visible;
   bool bias, global;
+  int64_t begin = 0;
+  bool query_bias = false;
 };
 
 struct Spec {
@@ -54,10 +59,11 @@ struct Spec {
   double scale_factor = 1.0;  ///< times 1 / sqrt(head_dim)
 };
 
-/// All tensors of one call. Query rows are tokens times heads.
+/// All tensors of one call, of numbers that the key type represents. Query rows are tokens times heads.
 struct Problem {
-  explicit Problem(const Spec& specification)
+  Problem(const Spec& specification, KeyType key_type)
       : spec(specification),
+        type(key_type),
         q(rows(), spec.head_dim, spec.head_dim + 3, rng),
         q_global(rows(), spec.head_dim, spec.head_dim + 3, rng),
         dout(rows(), spec.head_dim, spec.head_dim + 1, rng),
@@ -66,7 +72,33 @@ struct Problem {
       k.emplace_back(span.count, spec.head_dim, spec.head_dim + 5, rng);
       v.emplace_back(span.count, spec.head_dim, spec.head_dim + 2, rng);
       bias.emplace_back(span.count, 1, 1, rng);
+      query_bias.emplace_back(spec.tokens, 1, 1, rng);
     }
+    if (type == KeyType::kBf16) {
+      for (Rows* x : {&q, &q_global, &dout}) round_to_bf16(*x);
+      for (Rows& x : k) round_to_bf16(x);
+      for (Rows& x : v) round_to_bf16(x);
+    }
+    for (size_t i = 0; i < spec.spans.size(); ++i) {
+      packed.push_back(pack(k[i], v[i], spec.spans[i].count));
+      swapped.push_back(pack(v[i], k[i], spec.spans[i].count));
+    }
+  }
+
+  static void round_to_bf16(Rows& x) {
+    for (size_t row = 0; row < x.buffer.size(); row += static_cast<size_t>(x.stride)) {
+      for (int64_t i = 0; i < x.width; ++i) {
+        float& value = x.buffer.data()[static_cast<int64_t>(row) + i];
+        value = to_float(to_bf16(value));
+      }
+    }
+  }
+
+  PackedKeys pack(Rows& keys, Rows& values, int64_t count) const {
+    PackedKeys result(type, spec.head_dim);
+    result.resize(count);
+    for (int64_t j = 0; j < count; ++j) result.set(j, &keys.at(j, 0), &values.at(j, 0));
+    return result;
   }
 
   int64_t rows() const { return spec.tokens * spec.heads; }
@@ -83,28 +115,31 @@ struct Problem {
   std::vector<KeySpan> spans() const {
     std::vector<KeySpan> result;
     for (size_t i = 0; i < spec.spans.size(); ++i) {
-      result.push_back({.k = k[i].buffer.data(),
-                        .v = v[i].buffer.data(),
-                        .bias = spec.spans[i].bias ? bias[i].buffer.data() : nullptr,
-                        .k_stride = k[i].stride,
-                        .v_stride = v[i].stride,
-                        .count = spec.spans[i].count,
-                        .visible = spec.spans[i].visible,
-                        .global = spec.spans[i].global});
+      const SpanSpec& span = spec.spans[i];
+      result.push_back({.rows = packed[i].rows(),
+                        .swapped = swapped[i].rows(),
+                        .bias = span.bias ? bias[i].buffer.data() : nullptr,
+                        .query_bias = span.query_bias ? query_bias[i].buffer.data() : nullptr,
+                        .begin = span.begin,
+                        .end = span.count,
+                        .visible = span.visible,
+                        .global = span.global});
     }
     return result;
   }
 
   Spec spec;
+  KeyType type;
   Rng rng{5};
   Rows q, q_global, dout;
   float scale;
-  std::vector<Rows> k, v, bias;
+  std::vector<Rows> k, v, bias, query_bias;
+  std::vector<PackedKeys> packed, swapped;
 };
 
 struct Expected {
   std::vector<double> out, lse, dq, dq_global;
-  std::vector<std::vector<double>> dk, dv, dbias;
+  std::vector<std::vector<double>> dk, dv, dbias, dquery_bias;
   double key_mass = 0;
 };
 
@@ -120,9 +155,11 @@ std::vector<VisibleKey> softmax(const Problem& problem, int64_t row, double& lse
   double maximum = -std::numeric_limits<double>::infinity(), total = 0;
   for (size_t s = 0; s < problem.spec.spans.size(); ++s) {
     const SpanSpec& span = problem.spec.spans[s];
-    for (int64_t j = 0; j < span.count; ++j) {
-      if (j >= span.visible + row / problem.spec.heads) continue;
+    const int64_t t = row / problem.spec.heads;
+    for (int64_t j = span.begin; j < span.count; ++j) {
+      if (j >= span.visible + t) continue;
       double logit = span.bias ? problem.bias[s].at(j, 0) : 0.0;
+      if (span.query_bias) logit += problem.query_bias[s].at(t, 0);
       for (int64_t i = 0; i < problem.spec.head_dim; ++i) {
         logit += static_cast<double>(problem.scale) *
                  (span.global ? problem.q_global : problem.q).at(row, i) * problem.k[s].at(j, i);
@@ -163,6 +200,9 @@ void add_row(const Problem& problem, int64_t row, Expected& expected) {
       expected.dv[key.span][at(key.j * d + i)] += key.p * problem.dout.at(row, i);
     }
     if (problem.spec.spans[key.span].bias) expected.dbias[key.span][at(key.j)] += dlogit;
+    if (problem.spec.spans[key.span].query_bias) {
+      expected.dquery_bias[key.span][at(row / problem.spec.heads)] += dlogit;
+    }
   }
 }
 
@@ -176,6 +216,7 @@ Expected solve(const Problem& problem) {
     expected.dk.emplace_back(static_cast<size_t>(span.count * problem.spec.head_dim));
     expected.dv.emplace_back(expected.dk.back());
     expected.dbias.emplace_back(static_cast<size_t>(span.count));
+    expected.dquery_bias.emplace_back(static_cast<size_t>(problem.spec.tokens));
     mass.emplace_back(expected.dbias.back());
   }
   for (int64_t row = 0; row < problem.rows(); ++row) {
@@ -209,7 +250,7 @@ AttentionTolerances tolerances(const Problem& problem, const Expected& expected)
     keys += problem.spec.spans[i].count;
   }
   m.keys = std::max({problem.rows(), keys, int64_t{1}});
-  return attention_tolerances(m);
+  return attention_tolerances(m, problem.type, false);
 }
 
 /// Expected plus what the buffer held before: gradients are added to.
@@ -223,6 +264,15 @@ void expect_added(const Rows& actual, const Rows& before, std::vector<double> ex
   tolerance.relative += 0x1p-22;  // the additions' own roundings, one for each tile and block of keys
   tolerance.absolute += 0x1p-22 * largest(start);
   expect_close(actual.values(), expected, tolerance);
+}
+
+/// Rows of `width` numbers as whole blocks of padded ones, to which nothing is added.
+std::vector<double> pad_rows(const std::vector<double>& x, int64_t width) {
+  const int64_t rows = std::ssize(x) / width, padded = kernels::padded_dim(width);
+  const int64_t blocks = (rows + kernels::kBlockKeys - 1) / kernels::kBlockKeys;
+  std::vector<double> result(static_cast<size_t>(blocks * kernels::kBlockKeys * padded));
+  for (int64_t row = 0; row < rows; ++row) std::copy_n(&x[static_cast<size_t>(row * width)], width, &result[static_cast<size_t>(row * padded)]);
+  return result;
 }
 
 void check(const Problem& problem, const Table& table) {
@@ -250,20 +300,22 @@ void check(const Problem& problem, const Table& table) {
 
   const Rows dq_before(problem.rows(), d, d + 4, rng), dq_global_before(problem.rows(), d, d + 4, rng);
   Rows dq = dq_before, dq_global = dq_global_before;
-  std::vector<Rows> dk, dv, dbias;
+  std::vector<Rows> dk, dv, dbias, dquery_bias;
   for (const SpanSpec& span : problem.spec.spans) {
-    dk.emplace_back(span.count, d, d + 1, rng);
-    dv.emplace_back(span.count, d, d + 7, rng);
+    const int64_t blocks = (span.count + kernels::kBlockKeys - 1) / kernels::kBlockKeys;
+    const int64_t padded = kernels::padded_dim(d);
+    dk.emplace_back(blocks * kernels::kBlockKeys, padded, padded, rng);
+    dv.emplace_back(blocks * kernels::kBlockKeys, padded, padded, rng);
     dbias.emplace_back(span.count, 1, 1, rng);
+    dquery_bias.emplace_back(problem.spec.tokens, 1, 1, rng);
   }
-  const std::vector<Rows> dk_before = dk, dv_before = dv, dbias_before = dbias;
+  const std::vector<Rows> dk_before = dk, dv_before = dv, dbias_before = dbias, dquery_bias_before = dquery_bias;
   std::vector<KeySpanGrad> grads;
   for (size_t i = 0; i < spans.size(); ++i) {
     grads.push_back({.dk = dk[i].buffer.data(),
                      .dv = dv[i].buffer.data(),
                      .dbias = spans[i].bias ? dbias[i].buffer.data() : nullptr,
-                     .dk_stride = dk[i].stride,
-                     .dv_stride = dv[i].stride});
+                     .dquery_bias = spans[i].query_bias ? dquery_bias[i].buffer.data() : nullptr});
   }
   table.attend_backward(problem.queries(), spans,
                         {.dout = problem.dout.buffer.data(),
@@ -280,15 +332,16 @@ void check(const Problem& problem, const Table& table) {
   expect_added(dq, dq_before, expected.dq, tolerance.dq, "dq");
   expect_added(dq_global, dq_global_before, expected.dq_global, tolerance.dq, "dq_global");
   for (size_t i = 0; i < spans.size(); ++i) {
-    expect_added(dk[i], dk_before[i], expected.dk[i], tolerance.dk, "dk");
-    expect_added(dv[i], dv_before[i], expected.dv[i], tolerance.dv, "dv");
+    expect_added(dk[i], dk_before[i], pad_rows(expected.dk[i], d), tolerance.dk, "dk");
+    expect_added(dv[i], dv_before[i], pad_rows(expected.dv[i], d), tolerance.dv, "dv");
     expect_added(dbias[i], dbias_before[i], expected.dbias[i], tolerance.dbias, "dbias");
+    const Tolerance query_tolerance{.absolute = tolerance.dlogit * static_cast<double>(problem.spec.heads)};
+    expect_added(dquery_bias[i], dquery_bias_before[i], expected.dquery_bias[i], query_tolerance, "dquery_bias");
   }
 }
 
 void check_all(const Spec& spec) {
-  const Problem problem(spec);
-  for (const Table* table : kernels::available_tables()) check(problem, *table);
+  for (const Table* table : kernels::available_tables()) check(Problem(spec, table->key_type), *table);
 }
 
 TEST(Attend, HeadDimensionsTimesGroups) {
@@ -325,6 +378,25 @@ TEST(Attend, SpansOfEveryKindInOneSoftmax) {
                        {.count = 50, .visible = 5, .bias = true, .global = false}}});
 }
 
+TEST(Attend, SpansThatBeginWithinABlock) {
+  for (const int64_t begin : {1, 31, 32, 45, 100, 128}) {
+    check_all({.tokens = 20,
+               .heads = 2,
+               .head_dim = 16,
+               .spans = {{.count = 150, .visible = 126, .bias = false, .global = false, .begin = begin},
+                         {.count = 140, .visible = kernels::kAllVisible, .bias = true, .global = true, .begin = begin}}});
+  }
+}
+
+TEST(Attend, BiasesOfQueries) {
+  check_all({.tokens = 21,
+             .heads = 3,
+             .head_dim = 32,
+             .spans = {{.count = 70, .visible = 40, .bias = false, .global = false},
+                       {.count = 90, .visible = kernels::kAllVisible, .bias = false, .global = true, .query_bias = true},
+                       {.count = 33, .visible = kernels::kAllVisible, .bias = true, .global = false, .query_bias = true}}});
+}
+
 // The first rows see nothing: zeros, lse of -infinity, and no gradient, with no NaN anywhere.
 TEST(Attend, RowsThatSeeNothing) {
   check_all({.tokens = 20,
@@ -346,17 +418,18 @@ TEST(Attend, LargeLogits) {
 }
 
 TEST(Attend, LseIsOptionalAndDqMayBeShared) {
-  const Problem problem(
-      {.tokens = 9,
-       .heads = 2,
-       .head_dim = 12,
-       .spans = {{.count = 20, .visible = 12, .bias = false, .global = false},
-                 {.count = 6, .visible = kernels::kAllVisible, .bias = true, .global = true}}});
-  const Expected expected = solve(problem);
-  const AttentionTolerances tolerance = tolerances(problem, expected);
-  const std::vector<float> lse(expected.lse.begin(), expected.lse.end());
   for (const Table* table : kernels::available_tables()) {
     SCOPED_TRACE(table->isa);
+    const Problem problem(
+        {.tokens = 9,
+         .heads = 2,
+         .head_dim = 12,
+         .spans = {{.count = 20, .visible = 12, .bias = false, .global = false},
+                   {.count = 6, .visible = kernels::kAllVisible, .bias = true, .global = true}}},
+        table->key_type);
+    const Expected expected = solve(problem);
+    const AttentionTolerances tolerance = tolerances(problem, expected);
+    const std::vector<float> lse(expected.lse.begin(), expected.lse.end());
     std::vector<float> out(expected.out.size(), kPoison);
     const int64_t d = problem.spec.head_dim, heads = problem.spec.heads;
     table->attend(problem.queries(), problem.spans(),
@@ -367,10 +440,11 @@ TEST(Attend, LseIsOptionalAndDqMayBeShared) {
                    .lse_token_stride = 0});
     expect_close(out, expected.out, tolerance.out);
 
-    std::vector<float> dq(out.size()), dout = problem.dout.values(), dk(20 * d), dv(20 * d), dbias(6);
-    std::vector<float> global_dk(6 * d), global_dv(6 * d);
-    const std::vector<KeySpanGrad> grads = {{dk.data(), dv.data(), nullptr, d, d},
-                                            {global_dk.data(), global_dv.data(), dbias.data(), d, d}};
+    constexpr int64_t kBlock = kernels::kBlockKeys * kernels::padded_dim(12);
+    std::vector<float> dq(out.size()), dout = problem.dout.values(), dk(kBlock), dv(kBlock), dbias(6);
+    std::vector<float> global_dk(kBlock), global_dv(kBlock);
+    const std::vector<KeySpanGrad> grads = {{dk.data(), dv.data(), nullptr, nullptr},
+                                            {global_dk.data(), global_dv.data(), dbias.data(), nullptr}};
     table->attend_backward(problem.queries(), problem.spans(),
                            {dout.data(), out.data(), heads * d, d, lse.data(), heads},
                            {dq.data(), dq.data(), heads * d, d}, grads);

@@ -4,6 +4,9 @@
 #include <cmath>
 #include <complex>
 #include <limits>
+#include <numeric>
+
+#include "kernels/page_index.h"
 
 namespace ringflash::testing {
 namespace {
@@ -59,8 +62,8 @@ std::vector<double> rotate_all(const NaiveInput& input, const std::vector<double
 }
 
 struct Pair {
-  int64_t u;  ///< key row of the batch
-  bool global;
+  int64_t u;           ///< key row of the batch
+  int64_t biased_row;  ///< whose router score the logit carries, or -1
   bool rotated;
   double p;
 };
@@ -74,21 +77,22 @@ void for_each_query(const NaiveInput& input, const std::vector<double>& q_rotate
   const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
   for (int64_t h = 0; h < shape.heads; ++h) {
     const int64_t kv = h / (shape.heads / kv_heads);
-    const std::vector<bool> paged = paged_rows(input, kv);
+    const NaivePages pages = naive_pages(input, kv);
     for (int64_t t = 0; t < shape.tokens; ++t) {
       std::vector<Pair> pairs;
       double maximum = -kInfinity, total = 0;
-      for (int64_t u = document_of(input, t).begin; u <= t; ++u) {
-        const Visibility seen = visibility(input, paged, t, u);
+      for (int64_t u = document_of(input, t).begin; u < document_of(input, t).end; ++u) {
+        const Visibility seen = visibility(input, pages, t, u);
         if (seen == Visibility::kNone) continue;
-        const bool global = seen == Visibility::kGlobal;
-        const bool rotated = !global || shape.ring.global_rope;
+        const bool rotated = seen == Visibility::kLocal || shape.ring.global_rope;
+        const bool biased = seen != Visibility::kLocal && !input.router.empty();
+        const int64_t biased_row = !biased ? -1 : seen == Visibility::kAsked ? t : u;
         const double* q = (rotated ? q_rotated : input.q).data() + (t * shape.heads + h) * head_dim;
         const double* k = (rotated ? k_rotated : input.k).data() + (u * kv_heads + kv) * head_dim;
         double logit = 0;
         for (int64_t i = 0; i < head_dim; ++i) logit += scale * q[i] * k[i];
-        if (global && !input.router.empty()) logit += std::log(sigmoid(input.router[at(u * kv_heads + kv)]));
-        pairs.push_back({u, global, rotated, logit});
+        if (biased) logit += std::log(sigmoid(input.router[at(biased_row * kv_heads + kv)]));
+        pairs.push_back({u, biased_row, rotated, logit});
         maximum = std::max(maximum, logit);
       }
       for (Pair& pair : pairs) total += (pair.p = std::exp(pair.p - maximum));
@@ -97,8 +101,6 @@ void for_each_query(const NaiveInput& input, const std::vector<double>& q_rotate
     }
   }
 }
-
-}  // namespace
 
 std::vector<bool> paged_rows(const NaiveInput& input, int64_t kv_head) {
   std::vector<bool> paged(at(input.shape.tokens), false);
@@ -122,14 +124,117 @@ std::vector<bool> paged_rows(const NaiveInput& input, int64_t kv_head) {
   return paged;
 }
 
-Visibility visibility(const NaiveInput& input, const std::vector<bool>& paged, int64_t t, int64_t u) {
+using Vector = std::vector<double>;
+
+double score(const Vector& query, const Vector& mean) {
+  return std::inner_product(query.begin(), query.end(), mean.begin(), 0.0);
+}
+
+Vector mean_of(const std::vector<Vector>& rows) {
+  Vector mean(rows.front().size());
+  for (const Vector& row : rows) {
+    for (size_t i = 0; i < mean.size(); ++i) mean[i] += row[i] / static_cast<double>(rows.size());
+  }
+  return mean;
+}
+
+/// The `count` items with the best scores.
+std::vector<int64_t> best_of(std::vector<std::pair<double, int64_t>> scored, int64_t count) {
+  std::sort(scored.begin(), scored.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first > b.first : a.second < b.second;
+  });
+  if (std::ssize(scored) > count) scored.resize(at(count));
+  std::vector<int64_t> items;
+  for (const auto& [unused, item] : scored) items.push_back(item);
+  return items;
+}
+
+/// The two-level rule of kernels::PageIndex, for a query and the mean keys of the pages it may see.
+std::vector<int64_t> choose_pages(const Vector& query, const std::vector<Vector>& means, int64_t budget) {
+  const int64_t pages = std::ssize(means), group = kernels::PageIndex::kGroup, groups = pages / group;
+  std::vector<std::pair<double, int64_t>> scored;
+  for (int64_t i = 0; i < groups; ++i) {
+    scored.emplace_back(score(query, mean_of({means.begin() + i * group, means.begin() + (i + 1) * group})), i);
+  }
+  std::vector<int64_t> candidates;
+  for (const int64_t i : best_of(scored, (2 * budget + group - 1) / group)) {
+    for (int64_t page = i * group; page < (i + 1) * group; ++page) candidates.push_back(page);
+  }
+  for (int64_t page = groups * group; page < pages; ++page) candidates.push_back(page);
+  scored.clear();
+  for (const int64_t page : candidates) scored.emplace_back(score(query, means[at(page)]), page);
+  return pages <= budget ? best_of(scored, pages) : best_of(scored, budget);
+}
+
+/// The sum of the group's query heads at row t, and one key, as global logits have them.
+Vector group_query(const NaiveInput& input, int64_t kv_head, int64_t t) {
+  const AttentionShape& shape = input.shape;
+  const int64_t group = shape.heads / shape.key_value_heads, d = shape.head_dim;
+  Vector sum(at(d));
+  for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
+    const double* q = input.q.data() + (t * shape.heads + h) * d;
+    const int64_t position = t - document_of(input, t).begin;
+    const Vector row = shape.ring.global_rope ? rotate(shape, q, position, 1) : Vector(q, q + d);
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += row[i];
+  }
+  return sum;
+}
+
+Vector global_key(const NaiveInput& input, int64_t kv_head, int64_t u) {
+  const double* k = input.k.data() + (u * input.shape.key_value_heads + kv_head) * input.shape.head_dim;
+  if (input.shape.ring.global_rope) return rotate(input.shape, k, u - document_of(input, u).begin, 1);
+  return {k, k + input.shape.head_dim};
+}
+
+}  // namespace
+
+NaivePages naive_pages(const NaiveInput& input, int64_t kv_head) {
+  NaivePages pages{.paged = paged_rows(input, kv_head), .chosen = std::vector<std::vector<int64_t>>(at(input.shape.tokens))};
+  const kernels::AttentionShape& shape = input.shape;
+  if (input.router.empty() || shape.ring.select == GlobalSelect::kAll) return pages;
+  const int64_t stride = shape.ring.stride, m = shape.ring.window / stride;
+  for (int64_t t = 0; t < shape.tokens; ++t) {
+    const int64_t begin = document_of(input, t).begin, chunk = (t - begin) / stride;
+    const int64_t in_chunk = (t - begin) % stride;
+    const int64_t first = t - in_chunk % shape.ring.top_pages_run;  // of the run, whose query chooses
+    std::vector<Vector> means;
+    for (int64_t j = 0; j < chunk - m; ++j) {
+      std::vector<Vector> keys;
+      for (int64_t u = begin + j * stride; u < begin + (j + 1) * stride; ++u) {
+        if (pages.paged[at(u)]) keys.push_back(global_key(input, kv_head, u));
+      }
+      means.push_back(mean_of(keys));
+    }
+    const auto levels = static_cast<int64_t>(std::ceil(std::log2(static_cast<double>(chunk + 1))));
+    if (!means.empty()) {
+      pages.chosen[at(t)] = choose_pages(group_query(input, kv_head, first), means, shape.ring.top_pages_factor * levels);
+    }
+  }
+  return pages;
+}
+
+Visibility visibility(const NaiveInput& input, const NaivePages& pages, int64_t t, int64_t u) {
+  const AttentionShape& shape = input.shape;
   const Document document = document_of(input, t);
-  if (u > t || u < document.begin) return Visibility::kNone;
-  if (input.shape.kind == AttentionKind::kFull) return Visibility::kLocal;
-  const int64_t stride = input.shape.ring.stride, m = input.shape.ring.window / stride;
-  const int64_t position_t = t - document.begin, position_u = u - document.begin;
-  if (position_u / stride >= position_t / stride - m) return Visibility::kLocal;
-  return paged[at(u)] || position_u < input.shape.ring.sink_tokens ? Visibility::kGlobal : Visibility::kNone;
+  if (u < document.begin || u >= document.end) return Visibility::kNone;
+  const int64_t stride = shape.ring.stride, m = shape.ring.window / stride;
+  const int64_t chunk_t = (t - document.begin) / stride, chunk_u = (u - document.begin) / stride;
+  if (shape.mode == AttentionMode::kBidirectional) {
+    if (shape.kind == AttentionKind::kFull) return Visibility::kLocal;
+    const int64_t chunks = (document.end - document.begin + stride - 1) / stride;
+    const int64_t apart = std::abs(chunk_t - chunk_u);
+    if (std::min(apart, chunks - apart) <= m) return Visibility::kLocal;
+    if (pages.paged[at(t)]) return Visibility::kAsked;
+    return pages.paged[at(u)] ? Visibility::kGlobal : Visibility::kNone;
+  }
+  if (u > t) return Visibility::kNone;
+  if (shape.kind == AttentionKind::kFull || chunk_u >= chunk_t - m) return Visibility::kLocal;
+  if (u - document.begin < shape.ring.sink_tokens) return Visibility::kGlobal;
+  if (!pages.paged[at(u)]) return Visibility::kNone;
+  const std::vector<int64_t>& chosen = pages.chosen[at(t)];
+  const bool read = shape.ring.select == GlobalSelect::kAll ||
+                    std::find(chosen.begin(), chosen.end(), chunk_u) != chosen.end();
+  return read ? Visibility::kGlobal : Visibility::kNone;
 }
 
 NaiveOutput naive_attention(const NaiveInput& input) {
@@ -185,8 +290,9 @@ NaiveGradients naive_gradients(const NaiveInput& input, const std::vector<double
             dq[at(q_row + i)] += scale * dlogit * (pair.rotated ? k_rotated : input.k)[at(k_row + i)];
             dk[at(k_row + i)] += scale * dlogit * (pair.rotated ? q_rotated : input.q)[at(q_row + i)];
           }
-          if (pair.global && !input.router.empty()) {
-            grad.router[at(kv_row)] += dlogit * (1.0 - sigmoid(input.router[at(kv_row)]));
+          if (pair.biased_row >= 0) {
+            const size_t score = at(pair.biased_row * kv_heads + kv);
+            grad.router[score] += dlogit * (1.0 - sigmoid(input.router[score]));
           }
         }
       });

@@ -28,13 +28,19 @@ struct NaiveGradients {
       key_mass;  ///< [tokens, key_value_heads]: the probability each key collects from all queries
 };
 
-enum class Visibility { kNone, kLocal, kGlobal };
+/// kLocal: rotated, no bias. kGlobal: with the key's bias. kAsked: with the query's own bias, which is how a
+/// bidirectional layer's global tokens see what is far.
+enum class Visibility { kNone, kLocal, kGlobal, kAsked };
 
-/// How the query at row t sees the key at row u for one KV head. `paged` is paged_rows() of that head.
-Visibility visibility(const NaiveInput& input, const std::vector<bool>& paged, int64_t t, int64_t u);
+/// What one KV head keeps of each chunk, and which chunks' pages the queries of top_pages choose.
+struct NaivePages {
+  std::vector<bool> paged;                  ///< [tokens]: rows that their chunk's page keeps
+  std::vector<std::vector<int64_t>> chosen; ///< [tokens]: chunks whose pages the query at a row reads, if it chooses
+};
+NaivePages naive_pages(const NaiveInput& input, int64_t kv_head);
 
-/// Which rows of the batch their chunk's page keeps, for one KV head.
-std::vector<bool> paged_rows(const NaiveInput& input, int64_t kv_head);
+/// How the query at row t sees the key at row u.
+Visibility visibility(const NaiveInput& input, const NaivePages& pages, int64_t t, int64_t u);
 
 NaiveOutput naive_attention(const NaiveInput& input);
 NaiveGradients naive_gradients(const NaiveInput& input, const std::vector<double>& dout);

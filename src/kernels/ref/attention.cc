@@ -21,17 +21,26 @@ const float* query_row(const QueryBlock& queries, const KeySpan& span, int64_t t
   return (span.global ? queries.q_global : queries.q) + t * queries.token_stride + h * queries.head_stride;
 }
 
-bool sees(const KeySpan& span, int64_t t, int64_t j) {
-  return j < std::min(span.count, span.visible + t);
+/// One past the last key that query token t sees.
+int64_t end_of_view(const KeySpan& span, int64_t t) {
+  return std::min(span.end, span.visible + t);
 }
 
-/// -infinity where the query does not see the key.
+const float* key_row(const KeySpan& span, int64_t j, int64_t head_dim) {
+  return static_cast<const float*>(span.rows.k) + j * padded_dim(head_dim);
+}
+
+double value(const KeySpan& span, int64_t j, int64_t i) {
+  const KeyRows& rows = span.rows;
+  const auto* v = static_cast<const float*>(rows.v);
+  return static_cast<double>(v[j / kBlockKeys * rows.v_block + i * rows.v_row + j % kBlockKeys]);
+}
+
 double logit(const QueryBlock& queries, const KeySpan& span, int64_t t, int64_t h, int64_t j) {
-  if (!sees(span, t, j)) return -kInfinity;
-  const double bias = span.bias ? static_cast<double>(span.bias[j]) : 0.0;
-  return static_cast<double>(queries.scale) *
-             dot(query_row(queries, span, t, h), span.k + j * span.k_stride, queries.head_dim) +
-         bias;
+  const double bias = (span.bias ? static_cast<double>(span.bias[j]) : 0.0) +
+                      (span.query_bias ? static_cast<double>(span.query_bias[t]) : 0.0);
+  const float* k = key_row(span, j, queries.head_dim);
+  return static_cast<double>(queries.scale) * dot(query_row(queries, span, t, h), k, queries.head_dim) + bias;
 }
 
 /// One row of the incoming gradient, with what every key needs of it.
@@ -55,10 +64,9 @@ struct PairGradient {
 
 PairGradient pair_gradient(const QueryBlock& queries, const KeySpan& span, const RowGradient& row, int64_t t,
                            int64_t h, int64_t j) {
-  const double s = logit(queries, span, t, h, j);
-  if (s == -kInfinity) return {};
-  const double p = std::exp(s - row.lse);
-  const double dp = dot(row.dout, span.v + j * span.v_stride, queries.head_dim);
+  const double p = std::exp(logit(queries, span, t, h, j) - row.lse);
+  double dp = 0;
+  for (int64_t i = 0; i < queries.head_dim; ++i) dp += static_cast<double>(row.dout[i]) * value(span, j, i);
   return {.p = p, .dlogit = p * (dp - row.dout_dot_out)};
 }
 
@@ -71,15 +79,24 @@ void add_query_gradient(const QueryBlock& queries, std::span<const KeySpan> span
     std::fill(sum.begin(), sum.end(), 0.0);
     for (const KeySpan& span : spans) {
       if (span.global != global) continue;
-      for (int64_t j = 0; j < span.count && sees(span, t, j); ++j) {
+      for (int64_t j = span.begin; j < end_of_view(span, t); ++j) {
         const double dlogit = pair_gradient(queries, span, row, t, h, j).dlogit;
-        const float* k = span.k + j * span.k_stride;
+        const float* k = key_row(span, j, queries.head_dim);
         for (size_t i = 0; i < sum.size(); ++i) sum[i] += scale * dlogit * static_cast<double>(k[i]);
       }
     }
     float* dq = target + t * query_grad.token_stride + h * query_grad.head_stride;
     for (size_t i = 0; i < sum.size(); ++i) dq[i] = static_cast<float>(static_cast<double>(dq[i]) + sum[i]);
   }
+}
+
+void add_query_bias_gradient(const QueryBlock& queries, const KeySpan& span, const RowGradient& row, int64_t t,
+                             int64_t h, const KeySpanGrad& grad) {
+  double sum = 0;
+  for (int64_t j = span.begin; j < end_of_view(span, t); ++j) {
+    sum += pair_gradient(queries, span, row, t, h, j).dlogit;
+  }
+  grad.dquery_bias[t] = static_cast<float>(static_cast<double>(grad.dquery_bias[t]) + sum);
 }
 
 void add_key_gradient(const QueryBlock& queries, const KeySpan& span, const std::vector<RowGradient>& rows,
@@ -89,7 +106,7 @@ void add_key_gradient(const QueryBlock& queries, const KeySpan& span, const std:
   std::fill(dv.begin(), dv.end(), 0.0);
   double dbias = 0;
   for (int64_t t = 0; t < queries.tokens; ++t) {
-    if (!sees(span, t, j)) continue;
+    if (j >= end_of_view(span, t)) continue;
     for (int64_t h = 0; h < queries.heads; ++h) {
       const RowGradient& row = rows[static_cast<size_t>(t * queries.heads + h)];
       const PairGradient pair = pair_gradient(queries, span, row, t, h, j);
@@ -101,8 +118,8 @@ void add_key_gradient(const QueryBlock& queries, const KeySpan& span, const std:
       dbias += pair.dlogit;
     }
   }
-  float* dk_row = grad.dk + j * grad.dk_stride;
-  float* dv_row = grad.dv + j * grad.dv_stride;
+  float* dk_row = grad.dk + j * padded_dim(queries.head_dim);
+  float* dv_row = grad.dv + j * padded_dim(queries.head_dim);
   for (size_t i = 0; i < dk.size(); ++i) {
     dk_row[i] = static_cast<float>(static_cast<double>(dk_row[i]) + dk[i]);
     dv_row[i] = static_cast<float>(static_cast<double>(dv_row[i]) + dv[i]);
@@ -116,7 +133,7 @@ void attend_row(const QueryBlock& queries, std::span<const KeySpan> spans, const
   double maximum = -kInfinity, total = 0;
   std::fill(sum.begin(), sum.end(), 0.0);
   for (const KeySpan& span : spans) {
-    for (int64_t j = 0; j < span.count && sees(span, t, j); ++j) {
+    for (int64_t j = span.begin; j < end_of_view(span, t); ++j) {
       const double s = logit(queries, span, t, h, j);
       if (s == -kInfinity) continue;
       if (s > maximum) {
@@ -126,8 +143,7 @@ void attend_row(const QueryBlock& queries, std::span<const KeySpan> spans, const
         maximum = s;
       }
       const double p = std::exp(s - maximum);
-      const float* v = span.v + j * span.v_stride;
-      for (size_t i = 0; i < sum.size(); ++i) sum[i] += p * static_cast<double>(v[i]);
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += p * value(span, j, static_cast<int64_t>(i));
       total += p;
     }
   }
@@ -159,10 +175,13 @@ void attend_backward(const QueryBlock& queries, std::span<const KeySpan> spans,
     for (int64_t h = 0; h < queries.heads; ++h) {
       rows.push_back(row_gradient(queries, input, t, h));
       add_query_gradient(queries, spans, rows.back(), query_grad, t, h, sum);
+      for (size_t i = 0; i < spans.size(); ++i) {
+        if (grads[i].dquery_bias) add_query_bias_gradient(queries, spans[i], rows.back(), t, h, grads[i]);
+      }
     }
   }
   for (size_t i = 0; i < spans.size(); ++i) {
-    for (int64_t j = 0; j < spans[i].count; ++j) {
+    for (int64_t j = spans[i].begin; j < spans[i].end; ++j) {
       add_key_gradient(queries, spans[i], rows, grads[i], j, sum, second_sum);
     }
   }

@@ -4,6 +4,7 @@ namespace ringflash::kernels::ref {
 
 const Table kTable = {
     .isa = "scalar",
+    .key_type = KeyType::kF32,
     .attend = attend,
     .attend_backward = attend_backward,
     .matmul_f32 = matmul_f32,

@@ -1,7 +1,7 @@
 // attend: online softmax over tiles of query rows.
 #pragma once
 
-#include "kernels/simd/attention_tiles-inl.h"
+#include "kernels/simd/attention_tile-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
 
@@ -10,13 +10,13 @@ template <int kVecs>
 struct SoftmaxTile {
   Vec maximum[kVecs];
   Vec total[kVecs];  ///< sum of 2^(logit - maximum)
-  float* sum;        ///< [head_dim][lanes]: the same sum over the values
-  float* weights;    ///< [kBlockKeys][lanes]: a block's logits, then 2^(logit - maximum)
+  float* sum;        ///< [padded_dim][lanes]: the same sum over the values
+  float* logits;     ///< [kStepKeys][lanes]; then, in their place, the weights 2^(logit - maximum)
 };
 
 /// Raises the maximum to `maximum` and rescales what was summed, which rarely happens after the first blocks.
 template <int kVecs>
-inline void raise_maximum(SoftmaxTile<kVecs>& state, const Vec (&maximum)[kVecs], int64_t head_dim) {
+inline void raise_maximum(SoftmaxTile<kVecs>& state, const Vec (&maximum)[kVecs], int64_t padded_dim) {
   VecI changed{};
   for (int v = 0; v < kVecs; ++v) changed |= maximum[v] > state.maximum[v];
   int32_t any = 0;
@@ -28,7 +28,7 @@ inline void raise_maximum(SoftmaxTile<kVecs>& state, const Vec (&maximum)[kVecs]
     state.maximum[v] = maximum[v];
     state.total[v] *= factor[v];
   }
-  for (int64_t i = 0; i < head_dim; ++i) {
+  for (int64_t i = 0; i < padded_dim; ++i) {
     for (int v = 0; v < kVecs; ++v) {
       float* p = state.sum + (i * kVecs + v) * kLanes;
       store(p, load(p) * factor[v]);
@@ -36,29 +36,46 @@ inline void raise_maximum(SoftmaxTile<kVecs>& state, const Vec (&maximum)[kVecs]
   }
 }
 
-/// Takes in keys [first, first + count) of a span; count <= kBlockKeys.
+/// Turns the logits of `count` keys, an even number, given as products to be multiplied with `unit`, into weights,
+/// and adds those to the totals. A pair's weights take no more room than its logits, so they overwrite logits
+/// that were read.
 template <int kVecs>
-inline void attend_keys(const float* q, const KeySpan& span, const TileView<kVecs>& view, int64_t first,
-                        int64_t count, int64_t head_dim, SoftmaxTile<kVecs>& state) {
-  multiply<kVecs>(q, head_dim, span.k + first * span.k_stride, span.k_stride, count, state.weights);
-  bias_and_mask(span, view, first, count, state.weights);
-  Vec maximum[kVecs];
-  for (int v = 0; v < kVecs; ++v) {
-    maximum[v] = state.maximum[v];
-    for (int64_t j = 0; j < count; ++j)
-      maximum[v] = max(maximum[v], load(state.weights + (j * kVecs + v) * kLanes));
-  }
-  raise_maximum(state, maximum, head_dim);
-  for (int64_t j = 0; j < count; ++j) {
+inline void weigh(int64_t count, float unit, SoftmaxTile<kVecs>& state) {
+  constexpr int64_t kStride = kVecs * kLanes;
+  for (int64_t j = 0; j < count; j += 2) {
+    const float* logits = state.logits + j * kStride;
+    Slot* weights = right_slot(state.logits, j, kStride);
+#pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
-      float* p = state.weights + (j * kVecs + v) * kLanes;
-      const Vec weight = exp2(load(p) - maximum[v]);
-      state.total[v] += weight;
-      store(p, weight);
+      const Vec even = exp2_weight(load(logits + v * kLanes) * unit - state.maximum[v]);
+      const Vec odd = exp2_weight(load(logits + kStride + v * kLanes) * unit - state.maximum[v]);
+      state.total[v] += even + odd;
+      store_right(weights + v * kLanes, kStride, even, odd);
     }
   }
-  add_weighted<kVecs>(state.weights, span.v + first * span.v_stride, span.v_stride, count, head_dim,
-                      state.sum);
+}
+
+/// Takes in the keys of blocks [first, first + blocks) of a span.
+template <int kVecs>
+inline void attend_keys(const Slot* q, float scale, const KeySpan& span, const TileView<kVecs>& view,
+                        int64_t first, int64_t blocks, int64_t padded_dim, SoftmaxTile<kVecs>& state) {
+  constexpr int64_t kStride = kVecs * kLanes;
+  const int64_t count = blocks * kBlockKeys;
+  multiply_keys<kVecs>(span.rows, first, blocks, padded_dim, q, state.logits);
+  const float unit = bias_and_mask(span, view, scale, first * kBlockKeys, count, state.logits);
+  Vec maximum[kVecs];
+  for (int v = 0; v < kVecs; ++v) maximum[v] = load(state.logits + v * kLanes);
+  for (int64_t j = 1; j < count; ++j) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+      maximum[v] = max(maximum[v], load(state.logits + j * kStride + v * kLanes));
+    }
+  }
+  for (int v = 0; v < kVecs; ++v) maximum[v] = max(state.maximum[v], maximum[v] * unit);
+  raise_maximum(state, maximum, padded_dim);
+  weigh(count, unit, state);
+  multiply<true>(value_columns(span.rows, first), padded_dim, count / kSlotNumbers, state.logits, kStride, kStride, state.sum,
+                 kStride);
 }
 
 template <int kVecs>
@@ -80,36 +97,39 @@ template <int kVecs>
 inline void attend_tile(const QueryBlock& queries, std::span<const KeySpan> spans,
                         const AttentionOutput& output, const TileRows& rows) {
   constexpr int64_t kStride = kVecs * kLanes;
-  const int64_t head_dim = queries.head_dim;
-  Scratch scratch((2 * head_dim + kBlockKeys) * kStride);
-  float* q = scratch.take(head_dim * kStride);
+  const int64_t padded = padded_dim(queries.head_dim);
+  Scratch scratch((2 * padded + kStepKeys) * kStride);
+  Slot* q = scratch.take(padded * kStride);
   SoftmaxTile<kVecs> state;
-  state.sum = scratch.take(head_dim * kStride);
-  state.weights = scratch.take(kBlockKeys * kStride);
+  state.sum = scratch.take(padded * kStride);
+  state.logits = scratch.take(kStepKeys * kStride);
   for (int v = 0; v < kVecs; ++v) {
     state.maximum[v] = broadcast(-3.4e38f);  // finite: a row that has seen nothing yet must not make NaN
     state.total[v] = Vec{};
   }
-  for (int64_t i = 0; i < head_dim * kStride; ++i) state.sum[i] = 0.0f;
+  for (int64_t i = 0; i < padded * kStride; ++i) state.sum[i] = 0.0f;
   for (const bool global : {false, true}) {
     bool loaded = false;
     for (const KeySpan& span : spans) {
       if (span.global != global) continue;
       if (!loaded) {
         load_tile<kVecs>(rows, global ? queries.q_global : queries.q, queries.token_stride,
-                         queries.head_stride, head_dim, queries.scale * kLog2E, q);
+                         queries.head_stride, queries.head_dim, padded, q);
         loaded = true;
       }
       const TileView<kVecs> view(rows, span);
-      for (int64_t first = 0; first < view.most; first += kBlockKeys) {
-        attend_keys(q, span, view, first, smaller(kBlockKeys, view.most - first), head_dim, state);
+      for (int64_t first = first_block_key(span); first < view.most; first += kStepKeys) {
+        const int64_t keys = smaller(kStepKeys, view.most - first);
+        attend_keys(q, queries.scale * kLog2E, span, view, first / kBlockKeys, (keys + kBlockKeys - 1) / kBlockKeys,
+                    padded, state);
       }
     }
   }
-  finish_tile(rows, state, head_dim, output);
+  finish_tile(rows, state, queries.head_dim, output);
 }
 
 inline void attend(const QueryBlock& queries, std::span<const KeySpan> spans, const AttentionOutput& output) {
+  [[maybe_unused]] const ProductSession session;
   const int64_t count = queries.tokens * queries.heads;
   for (int64_t first = 0; first < count;) {
     const TileRows rows{first, smaller(count - first, kTileVecs * kLanes), queries.heads};

@@ -3,7 +3,8 @@
 #pragma once
 
 #include "kernels/kernels.h"
-#include "kernels/simd/attention-inl.h"
+#include "kernels/simd/attention_backward-inl.h"
+#include "kernels/simd/attention_forward-inl.h"
 #include "kernels/simd/elementwise-inl.h"
 #include "kernels/simd/matmul-inl.h"
 #include "kernels/simd/training-inl.h"
@@ -13,6 +14,7 @@ namespace ringflash::kernels::RF_ISA {
 extern const Table kTable;
 const Table kTable = {
     .isa = RF_ISA_NAME,
+    .key_type = KeyType::kF32,
     .attend = attend,
     .attend_backward = attend_backward,
     .matmul_f32 = matmul_f32,

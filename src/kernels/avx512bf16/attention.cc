@@ -1,0 +1,5 @@
+#define RF_ISA avx512bf16
+#define RF_ISA_NAME "avx512bf16"
+#define RF_LANES 16
+#define RF_BF16
+#include "kernels/simd/attention_table-inl.h"

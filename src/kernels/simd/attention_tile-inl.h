@@ -1,0 +1,269 @@
+// What attention's forward and backward are made of. A tile is a few vectors of query rows side by side: lane =
+// query row (token times head, so a group's heads share every key that is loaded), and softmax needs no
+// operation across lanes. A tile's matrices are transposed, [head_dim or keys][lanes].
+//
+// All six matrix products of attention are one function, multiply(), of the instruction set's own.
+#pragma once
+
+#include <cstdlib>
+
+#include "kernels/kernels.h"
+#include "kernels/simd/operands-inl.h"
+#if defined(RF_AMX)
+#include "kernels/simd/products_amx-inl.h"
+#else
+#include "kernels/simd/products_fma-inl.h"
+#endif
+
+namespace ringflash::kernels::RF_ISA {
+
+/// Vectors in a full tile, and in the smallest one. bf16's backward sums over pairs of panels of lanes.
+inline constexpr int kTileVecs = kLanes == 8 ? 2 : 4;
+inline constexpr int kLeastGradVecs = kSlotNumbers;
+
+/// Keys handled between two looks at the maximum. The more there are, the less often sums leave the registers;
+/// the logits of a full tile should stay in the L1 cache.
+inline constexpr int64_t kStepKeys = kSlotNumbers == 2 ? 128 : 64;
+
+inline constexpr float kLog2E = 1.44269504f;
+inline constexpr float kLn2 = 0.693147181f;
+
+inline int64_t smaller(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+inline int64_t larger(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+typedef uint32_t VecU __attribute__((vector_size(RF_LANES * 4)));
+
+/// 2^x for x <= 127, relative error below 2e-7; 0 below -126 and for -infinity; exactly 1 for 0. NaN stays
+/// NaN. x = n + r with |r| <= 1/2; 2^r by a minimax polynomial of degree 5 (max error 1.1e-7).
+inline Vec exp2(Vec x) {
+  const Vec shifted = x + 12582912.0f;  // 1.5 * 2^23: the sum's low bits are the nearest integer n
+  const Vec r = x - (shifted - 12582912.0f);
+  Vec p = broadcast(1.3264727e-3f);
+  p = p * r + 9.6715130e-3f;
+  p = p * r + 5.5507336e-2f;
+  p = p * r + 2.4022242e-1f;
+  p = p * r + 6.9314700e-1f;
+  p = p * r + 1.0f;
+  // Unsigned, because where x is far below -126 the exponent wraps round before it is thrown away.
+  const VecU exponent = reinterpret_cast<VecU>(shifted) << 23;
+  const Vec result = reinterpret_cast<Vec>(reinterpret_cast<VecU>(p) + exponent);
+  return x < -126.0f ? Vec{} : result;
+}
+
+/// 2^x for a probability, x <= 0: as exact as what comes of it is rounded. 0 for -infinity.
+inline Vec exp2_weight(Vec x) {
+#if defined(RF_BF16)
+  // 2^x = 2^floor(x) 2^r, 2^r on [0, 1) by a minimax polynomial of degree 3: relative error 7.5e-5,
+  // 5e-6 on average.
+  const __m512 v = reinterpret_cast<__m512>(x);
+  const Vec r = reinterpret_cast<Vec>(_mm512_reduce_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
+  Vec p = broadcast(7.802411e-2f) * r + 2.2606714e-1f;
+  p = p * r + 6.9583387e-1f;
+  p = p * r + 9.9992515e-1f;
+  return reinterpret_cast<Vec>(_mm512_scalef_ps(reinterpret_cast<__m512>(p), v));
+#else
+  return exp2(x);
+#endif
+}
+
+/// Uninitialised floats, handed out in pieces that start on cache lines.
+class Scratch {
+ public:
+  /// `floats`: the sizes of all pieces together, of which there are at most kMostPieces.
+  explicit Scratch(int64_t floats)
+      : base_(static_cast<float*>(
+            std::aligned_alloc(64, static_cast<size_t>(rounded(floats) + kMostPieces * 16) * sizeof(float)))),
+        next_(base_) {
+    if (base_ == nullptr) std::abort();
+  }
+  ~Scratch() { std::free(base_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  float* take(int64_t floats) {
+    float* piece = next_;
+    next_ += rounded(floats);
+    return piece;
+  }
+
+ private:
+  static constexpr int64_t kMostPieces = 8;
+  static int64_t rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+  float *base_, *next_;
+};
+
+/// Exchanges the off-diagonal halves of the 2 x 2 block that rows a and b, kWidth apart, belong to.
+template <int kWidth, int... kLane>
+[[gnu::always_inline]] inline void exchange(Vec& a, Vec& b, LaneList<kLane...>) {
+  const Vec upper = __builtin_shufflevector(a, b, ((kLane & kWidth) ? kLanes + kLane - kWidth : kLane)...);
+  b = __builtin_shufflevector(a, b, ((kLane & kWidth) ? kLanes + kLane : kLane + kWidth)...);
+  a = upper;
+}
+
+template <int kWidth>
+[[gnu::always_inline]] inline void exchange_all(Vec (&square)[kLanes]) {
+  if constexpr (kWidth > 0) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) {
+      if (!(i & kWidth)) exchange<kWidth>(square[i], square[i | kWidth], CountLanes<kLanes>::List{});
+    }
+    exchange_all<kWidth / 2>(square);
+  }
+}
+
+/// Transposes the square of kLanes vectors.
+[[gnu::noinline]] inline void transpose(Vec (&square)[kLanes]) {
+  exchange_all<kLanes / 2>(square);
+}
+
+inline void store_partial(float* p, Vec v, int64_t count) {
+  if (count >= kLanes) return store(p, v);
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int64_t i = 0; i < count; ++i) p[i] = lanes[i];
+}
+
+/// Which query rows a tile holds: row = token * heads + head, `count` of them from `first`.
+struct TileRows {
+  int64_t first, count, heads;
+
+  int64_t token(int64_t lane) const { return (first + smaller(lane, count - 1)) / heads; }
+  /// Where a tensor with these strides keeps the row of a lane below `count`.
+  int64_t offset(int64_t lane, int64_t token_stride, int64_t head_stride) const {
+    const int64_t row = first + lane;
+    return row / heads * token_stride + row % heads * head_stride;
+  }
+};
+
+/// The rows as a right factor summed over the elements: (i, lane) = rows' element i for i < padded_width, a
+/// multiple of 32; 0 past the width and the last row.
+template <int kVecs>
+inline void load_tile(const TileRows& rows, const float* source, int64_t token_stride, int64_t head_stride,
+                      int64_t width, int64_t padded_width, Slot* tile) {
+  for (int64_t lane = 0; lane < kVecs * kLanes; lane += kLanes) {
+    const float* row[kLanes];
+    for (int k = 0; k < kLanes; ++k) {
+      row[k] = lane + k < rows.count ? source + rows.offset(lane + k, token_stride, head_stride) : nullptr;
+    }
+    for (int64_t i = 0; i < padded_width; i += kLanes) {
+      Vec square[kLanes];
+#pragma GCC unroll 1
+      for (int k = 0; k < kLanes; ++k) {
+        square[k] = row[k] && i < width ? load_partial(row[k] + i, width - i) : Vec{};
+      }
+      transpose(square);
+      for (int k = 0; k < kLanes; k += 2) {
+        store_right(right_slot(tile, i + k, kVecs * kLanes) + lane, kVecs * kLanes, square[k], square[k + 1]);
+      }
+    }
+  }
+}
+
+/// The rows as a right factor summed over the rows: (lane, i) = rows' element i, zeros as above.
+template <int kVecs>
+inline void load_rows(const TileRows& rows, const float* source, int64_t token_stride, int64_t head_stride,
+                      int64_t width, int64_t padded_width, Slot* target) {
+  for (int64_t lane = 0; lane < kVecs * kLanes; lane += 2) {
+    const float* row[2];
+    for (int k = 0; k < 2; ++k) {
+      row[k] = lane + k < rows.count ? source + rows.offset(lane + k, token_stride, head_stride) : nullptr;
+    }
+    for (int64_t i = 0; i < padded_width; i += kLanes) {
+      Vec pair[2];
+      for (int k = 0; k < 2; ++k) {
+        pair[k] = row[k] && i < width ? load_partial(row[k] + i, width - i) : Vec{};
+      }
+      store_right(right_slot(target, lane, padded_width) + i, padded_width, pair[0], pair[1]);
+    }
+  }
+}
+
+/// Row's element i (+)= factor[lane] * tile[i][lane], in fp32.
+template <int kVecs, bool kAdd>
+inline void store_tile(const TileRows& rows, const float* tile, const Vec (&factor)[kVecs], int64_t width,
+                       int64_t token_stride, int64_t head_stride, float* target) {
+  for (int v = 0; v < kVecs; ++v) {
+    for (int64_t i = 0; i < width; i += kLanes) {
+      Vec square[kLanes];
+      for (int k = 0; k < kLanes; ++k) {
+        square[k] = i + k < width ? load(tile + ((i + k) * kVecs + v) * kLanes) * factor[v] : Vec{};
+      }
+      transpose(square);
+      for (int k = 0; k < smaller(kLanes, rows.count - v * kLanes); ++k) {
+        float* p = target + rows.offset(v * kLanes + k, token_stride, head_stride) + i;
+        store_partial(p, kAdd ? load_partial(p, width - i) + square[k] : square[k], width - i);
+      }
+    }
+  }
+}
+
+/// What of a span the rows of a tile see.
+template <int kVecs>
+struct TileView {
+  int64_t least, most;     ///< the ends of what the first and the last row see
+  VecI end[kVecs];         ///< and of what each lane sees
+  Vec query_bias[kVecs];   ///< in units of log 2
+
+  TileView(const TileRows& rows, const KeySpan& span) : query_bias{} {
+    const int64_t base = larger(smaller(span.visible, span.end), -(int64_t{1} << 30));
+    least = smaller(base + rows.token(0), span.end);
+    most = smaller(base + rows.token(rows.count - 1), span.end);
+    for (int v = 0; v < kVecs; ++v) {
+      if (least == most) {
+        end[v] = VecI{} + static_cast<int32_t>(most);
+      } else {
+        for (int k = 0; k < kLanes; ++k) {
+          end[v][k] = static_cast<int32_t>(smaller(base + rows.token(v * kLanes + k), span.end));
+        }
+      }
+      if (span.query_bias == nullptr) continue;
+      for (int k = 0; k < kLanes; ++k) {
+        query_bias[v][k] = kLog2E * span.query_bias[rows.token(v * kLanes + k)];
+      }
+    }
+  }
+};
+
+/// Finishes the products q.k of keys [first, first + count), in place: adds the biases, and writes -infinity
+/// where the lane does not see the key. Returns what the products are still to be multiplied with to be logits in
+/// units of log 2; that depends on the span alone, so that a query's bits do not depend on its neighbours.
+template <int kVecs>
+inline float bias_and_mask(const KeySpan& span, const TileView<kVecs>& view, float scale, int64_t first,
+                           int64_t count, float* products) {
+  const bool biased = span.bias != nullptr || span.query_bias != nullptr;
+  const bool masked = first < span.begin || first + count > view.least;
+  if (!biased && !masked) return scale;
+  for (int64_t j = 0; j < count; ++j) {
+    const int64_t key = first + j;
+    const float bias = span.bias && key < span.end ? kLog2E * span.bias[key] : 0.0f;
+    const VecI seen = VecI{} + (key < span.begin ? INT32_MAX : static_cast<int32_t>(key));
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+      float* p = products + (j * kVecs + v) * kLanes;
+      const Vec product = load(p);
+      const Vec value = biased ? product * scale + (view.query_bias[v] + bias) : product;
+      store(p, view.end[v] > seen ? value : Vec{} - __builtin_inff());
+    }
+  }
+  return biased ? 1.0f : scale;
+}
+
+/// The first key of the block that a span's keys begin in.
+inline int64_t first_block_key(const KeySpan& span) {
+  return span.begin / kBlockKeys * kBlockKeys;
+}
+
+/// c = the products of the keys (or values) of blocks [first, first + blocks) with the tile.
+template <int kVecs>
+inline void multiply_keys(const KeyRows& rows, int64_t first_block, int64_t blocks, int64_t padded_dim,
+                          const Slot* tile, float* c) {
+  multiply<false>(key_rows(rows, first_block, padded_dim), blocks * kBlockKeys, padded_dim / kSlotNumbers,
+                  tile, kVecs * kLanes, kVecs * kLanes, c, kVecs * kLanes);
+}
+
+}  // namespace ringflash::kernels::RF_ISA
