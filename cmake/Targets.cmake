@@ -13,7 +13,7 @@ endfunction()
 # ringflash_test(NAME SOURCES ... LINK ...): a GoogleTest program, one ctest entry per file. RUNS lists the
 # environment settings to repeat it under, e.g. RINGFLASH_ISA=avx2.
 function(ringflash_test name)
-  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LINK;LABELS;RUNS" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(${name} PRIVATE ringflash_flags GTest::gtest GTest::gtest_main ${arg_LINK})
@@ -22,6 +22,11 @@ function(ringflash_test name)
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+  foreach(setting IN LISTS arg_RUNS)
+    add_test(NAME ${name}_${setting} COMMAND ${name})
+    set_tests_properties(${name}_${setting} PROPERTIES
+      TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ENVIRONMENT ${setting})
+  endforeach()
   if("torch" IN_LIST arg_LABELS)
     # OpenMP's threads wait in a spin: two such programs at once would mostly wait for each other.
     set_tests_properties(${name} PROPERTIES PROCESSORS 2)

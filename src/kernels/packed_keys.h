@@ -20,6 +20,7 @@ class KeyElements {
   void reserve(int64_t count) { bytes_.reserve(static_cast<size_t>(count * element_bytes_)); }
   /// Rounds `count` values to the type; they land `step` apart.
   void set(int64_t index, int64_t step, const float* values, int64_t count);
+  int64_t capacity() const { return bytes() / element_bytes_; }
   /// Copies `count` numbers of `from`, which is of the same type.
   void copy(int64_t index, const KeyElements& from, int64_t from_index, int64_t count);
   /// The same for kPiece numbers, where that is many times quicker.
@@ -43,6 +44,7 @@ class PackedKeys {
   void resize(int64_t count);
   /// With this many keys or fewer nothing moves any more.
   void reserve(int64_t count);
+  int64_t reserved() const { return k_.capacity() / padded_; }
   /// k and v are [head_dim].
   void set(int64_t index, const float* k, const float* v);
   KeyRows rows() const;

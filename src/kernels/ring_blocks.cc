@@ -57,17 +57,11 @@ void cut_ring_blocks(const AttentionShape& shape, const HeadKeys& keys, int64_t 
   }
 }
 
-/// The run of queries that share a choice of pages with position t, by its first position.
-int64_t run_begin(const RingGeometry& ring, int64_t t) {
-  const int64_t chunk_begin = ring.chunk(t) * ring.stride;
-  return chunk_begin + (t - chunk_begin) / ring.top_pages_run * ring.top_pages_run;
-}
-
 int64_t causal_block_end(const AttentionShape& shape, int64_t begin, int64_t end) {
   end = std::min(end, begin + kBlockTokens);
   if (shape.kind == AttentionKind::kFull) return end;
   end = std::min(end, (shape.ring.chunk(begin) + 1) * shape.ring.stride);
-  return chooses_pages(shape) ? std::min(end, run_begin(shape.ring, begin) + shape.ring.top_pages_run) : end;
+  return chooses_pages(shape) ? std::min(end, shape.ring.run_begin(begin) + shape.ring.top_pages_run) : end;
 }
 
 }  // namespace
@@ -193,7 +187,7 @@ void BlockWork::add_causal_spans() {
 void BlockWork::gather_pages(int64_t visible_pages) {
   const RingGeometry& ring = in_.shape.ring;
   const int64_t head_dim = in_.shape.head_dim, group = group_size(in_.shape);
-  const int64_t first = run_begin(ring, block_->positions.front());
+  const int64_t first = ring.run_begin(block_->positions.front());
   if (first == gathered_run_) return;
   gathered_run_ = first;
   const float* q =

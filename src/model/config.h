@@ -40,6 +40,10 @@ struct RingGeometry {
   int64_t band_chunks() const { return window / stride; }          ///< m of DESIGN section 3
   int64_t page_tokens() const;                                     ///< g = ceil(global_ratio * stride)
   int64_t chunk(int64_t position) const { return position / stride; }
+  /// The first position of the run of top_pages_run tokens that this one is in; runs begin anew with each chunk.
+  int64_t run_begin(int64_t position) const {
+    return position - position % stride % top_pages_run;
+  }
   /// Pages that a query in chunk `chunks` - 1 reads at most with kTopPages.
   int64_t page_budget(int64_t chunks) const;
 

@@ -1,6 +1,7 @@
 #include "runtime/kv_cache.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -9,29 +10,18 @@
 namespace ringflash {
 namespace {
 
-/// Rows that the pages of `context` positions hold at most.
-int64_t most_page_rows(const RingGeometry& ring, int64_t context) {
-  return ring.sink_tokens + context / ring.stride * ring.page_tokens();
+/// Makes keys [0, count) exist, growing by a quarter at a time up to a limit known beforehand.
+void grow(kernels::PackedKeys& keys, int64_t count, int64_t limit) {
+  RF_CHECK(count <= limit);
+  if (count <= keys.count()) return;
+  const int64_t held = keys.count();
+  if (count > keys.reserved()) keys.reserve(std::min(limit, std::max(count, held + held / 4)));
+  keys.resize(count);
 }
 
 }  // namespace
 
-void KeyValueRows::extend(int64_t rows) {
-  RF_CHECK(rows <= limit_);
-  if (rows <= rows_) return;
-  constexpr int64_t kFirstRows = 16;
-  const auto allocated = static_cast<int64_t>(k_.capacity()) / head_dim_;
-  if (rows > allocated) {
-    const auto wanted = std::min(limit_, std::max({rows, kFirstRows, allocated + allocated / 4}));
-    k_.reserve(static_cast<size_t>(wanted * head_dim_));
-    v_.reserve(static_cast<size_t>(wanted * head_dim_));
-  }
-  k_.resize(static_cast<size_t>(rows * head_dim_));
-  v_.resize(static_cast<size_t>(rows * head_dim_));
-  rows_ = rows;
-}
-
-void OpenPage::offer(int64_t position, float score, bool pinned, const float* key) {
+void OpenPage::offer(int64_t position, float score, bool pinned, const float* key, const float* value) {
   bool chosen = chosen_ < page_tokens_;
   if (!chosen && page_tokens_ > 0) {
     const auto worst = worst_chosen();
@@ -43,7 +33,12 @@ void OpenPage::offer(int64_t position, float score, bool pinned, const float* ke
     }
   }
   if (!chosen && !pinned) return;
-  entries_.push_back({position, score, chosen, pinned, std::vector<float>(key, key + head_dim_)});
+  entries_.push_back({.position = position,
+                      .score = score,
+                      .chosen = chosen,
+                      .pinned = pinned,
+                      .key = {key, key + head_dim_},
+                      .value = {value, value + head_dim_}});
   chosen_ += chosen ? 1 : 0;
 }
 
@@ -60,14 +55,18 @@ std::vector<OpenPage::Entry> OpenPage::close() {
   return std::exchange(entries_, {});
 }
 
-HeadCache::HeadCache(const ModelConfig& config, AttentionKind kind, int64_t context)
+HeadCache::HeadCache(const ModelConfig& config, AttentionKind kind, int64_t context, kernels::KeyType type)
     : kind_(kind),
       ring_(config.ring),
+      type_(type),
       head_dim_(config.head_dim),
       slots_(kind == AttentionKind::kRing ? ring_.window + ring_.stride : context),
-      local_(head_dim_, std::min(slots_, context)),
-      pages_(head_dim_, most_page_rows(ring_, context)),
-      open_(ring_.page_tokens(), head_dim_) {}
+      context_(context),
+      local_(type, head_dim_),
+      open_(ring_.page_tokens(), head_dim_),
+      globals_(type, head_dim_),
+      pages_(type, head_dim_, std::max<int64_t>(1, ring_.page_tokens())),
+      index_(head_dim_) {}
 
 void HeadCache::append(const NewKeys& keys) {
   RF_CHECK(keys.first == end_ && keys.count > 0);
@@ -75,11 +74,9 @@ void HeadCache::append(const NewKeys& keys) {
     RF_CHECK(ring_.chunk(keys.first) == ring_.chunk(keys.first + keys.count - 1));
     RF_CHECK((keys.router != nullptr) == (ring_.page_tokens() > 0));
   }
-  local_.extend(std::max(local_.rows(), std::min(keys.first + keys.count, slots_)));
+  grow(local_, std::max(local_.count(), std::min(keys.first + keys.count, slots_)), std::min(slots_, context_));
   for (int64_t i = 0; i < keys.count; ++i) {
-    const int64_t row = slot(keys.first + i);
-    std::copy_n(keys.k_rotated + i * keys.stride, head_dim_, local_.k(row));
-    std::copy_n(keys.v + i * keys.stride, head_dim_, local_.v(row));
+    local_.set(slot(keys.first + i), keys.k_rotated + i * keys.stride, keys.v + i * keys.stride);
     if (kind_ == AttentionKind::kRing) offer_to_page(keys, i);
   }
   end_ += keys.count;
@@ -90,37 +87,97 @@ void HeadCache::offer_to_page(const NewKeys& keys, int64_t index) {
   const int64_t position = keys.first + index;
   const float score = keys.router == nullptr ? 0.0f : keys.router[index * keys.router_stride];
   const float* key = (ring_.global_rope ? keys.k_rotated : keys.k) + index * keys.stride;
-  open_.offer(position, score, position < ring_.sink_tokens, key);
+  open_.offer(position, score, position < ring_.sink_tokens, key, keys.v + index * keys.stride);
 }
 
 void HeadCache::close_page() {
   const std::vector<OpenPage::Entry> page = open_.close();
-  int64_t row = pages_.rows();
-  pages_.extend(row + static_cast<int64_t>(page.size()));
+  if (chooses() && ring_.page_tokens() > 0) store_page(page);
   for (const OpenPage::Entry& entry : page) {
-    std::copy_n(entry.key.data(), head_dim_, pages_.k(row));
-    std::copy_n(local_.v(slot(entry.position)), head_dim_, pages_.v(row));
-    if (ring_.page_tokens() > 0) page_bias_.push_back(kernels::router_bias(entry.score));
-    ++row;
+    if (chooses() && !entry.pinned) continue;
+    const int64_t row = globals_.count();
+    grow(globals_, row + 1, ring_.sink_tokens + context_ / ring_.stride * ring_.page_tokens());
+    globals_.set(row, entry.key.data(), entry.value.data());
+    if (ring_.page_tokens() > 0) bias_.push_back(kernels::router_bias(entry.score));
   }
-  if (end_ == ring_.stride) first_page_rows_ = row;
+  if (end_ == ring_.stride) first_page_rows_ = globals_.count();
 }
 
-int64_t HeadCache::visible_page_rows(int64_t chunk) const {
-  const int64_t pages = chunk - ring_.band_chunks();
-  return pages <= 0 ? 0 : first_page_rows_ + (pages - 1) * ring_.page_tokens();
+void HeadCache::store_page(const std::vector<OpenPage::Entry>& page) {
+  const int64_t number = pages_.pages();
+  pages_.add_page();
+  std::vector<float> keys;
+  int64_t index = 0;
+  for (const OpenPage::Entry& entry : page) {
+    if (!entry.chosen) continue;
+    pages_.set(number, index++, entry.key.data(), entry.value.data());
+    // Queries see the sinks besides.
+    page_bias_.push_back(entry.pinned ? -std::numeric_limits<float>::infinity() : kernels::router_bias(entry.score));
+    keys.insert(keys.end(), entry.key.begin(), entry.key.end());
+  }
+  index_.add_page(keys);
+}
+
+int64_t HeadCache::pages_behind(int64_t position) const {
+  return std::max<int64_t>(0, ring_.chunk(position) - ring_.band_chunks());
+}
+
+void HeadCache::choose_pages(const NewQueries& queries) {
+  if (!chooses() || ring_.page_tokens() == 0) return;
+  RF_CHECK(queries.first + queries.count == end_);
+  // The first run may have begun, and chosen, in an earlier piece.
+  if (!choices_.empty()) choices_.erase(choices_.begin(), choices_.end() - 1);
+  if (!choices_.empty() && choices_.back().run_begin != ring_.run_begin(queries.first)) choices_.clear();
+  for (int64_t t = queries.first; t < end_; ++t) {
+    if (t == ring_.run_begin(t) && pages_behind(t) > 0) choices_.push_back(choose(queries, t));
+  }
+}
+
+HeadCache::Choice HeadCache::choose(const NewQueries& queries, int64_t position) const {
+  const float* q = (ring_.global_rope ? queries.q_rotated : queries.q) +
+                   (position - queries.first) * queries.token_stride;
+  const std::vector<float> query =
+      kernels::sum_heads({q, static_cast<size_t>(queries.heads * head_dim_)}, head_dim_);
+  std::vector<int32_t> chosen;
+  index_.choose(query, pages_behind(position), ring_.page_budget(ring_.chunk(position) + 1), chosen);
+  Choice choice{.run_begin = position, .keys = kernels::GatheredPages(type_, head_dim_), .bias = {}};
+  choice.keys.gather(pages_, chosen);
+  for (const int32_t page : chosen) {
+    const float* bias = page_bias_.data() + page * ring_.page_tokens();
+    choice.bias.insert(choice.bias.end(), bias, bias + ring_.page_tokens());
+  }
+  return choice;
 }
 
 kernels::KeySpan HeadCache::local_span(int64_t first_position, int64_t count, int64_t visible_keys) const {
   const int64_t row = slot(first_position);
-  return {.k = local_.k(row),
-          .v = local_.v(row),
-          .bias = nullptr,
-          .k_stride = head_dim_,
-          .v_stride = head_dim_,
-          .count = count,
-          .visible = visible_keys,
-          .global = false};
+  kernels::KeySpan span{};
+  span.rows = local_.rows();
+  span.begin = row;
+  span.end = row + count;
+  span.visible = visible_keys == kernels::kAllVisible ? visible_keys : row + visible_keys;
+  return span;
+}
+
+void HeadCache::add_global_spans(int64_t first, std::vector<kernels::KeySpan>& spans) const {
+  const int64_t pages = pages_behind(first);
+  if (pages == 0) return;
+  kernels::KeySpan span{};
+  span.visible = kernels::kAllVisible;
+  span.global = !ring_.global_rope;
+  span.rows = globals_.rows();
+  span.bias = bias_.empty() ? nullptr : bias_.data();
+  span.end = chooses() ? globals_.count() : first_page_rows_ + (pages - 1) * ring_.page_tokens();
+  if (span.end > 0) spans.push_back(span);
+  if (!chooses() || ring_.page_tokens() == 0) return;
+  const int64_t run = ring_.run_begin(first);
+  const auto choice =
+      std::find_if(choices_.begin(), choices_.end(), [&](const Choice& c) { return c.run_begin == run; });
+  RF_CHECK(choice != choices_.end());
+  span.rows = choice->keys.rows();
+  span.bias = choice->bias.data();
+  span.end = std::ssize(choice->bias);
+  spans.push_back(span);
 }
 
 void HeadCache::visible(int64_t first, std::vector<kernels::KeySpan>& spans) const {
@@ -129,18 +186,8 @@ void HeadCache::visible(int64_t first, std::vector<kernels::KeySpan>& spans) con
     spans.push_back(local_span(0, end_, first + 1));
     return;
   }
-  const int64_t chunk = ring_.chunk(first);
-  if (const int64_t rows = visible_page_rows(chunk); rows > 0) {
-    spans.push_back({.k = pages_.k(0),
-                     .v = pages_.v(0),
-                     .bias = page_bias_.empty() ? nullptr : page_bias_.data(),
-                     .k_stride = head_dim_,
-                     .v_stride = head_dim_,
-                     .count = rows,
-                     .visible = kernels::kAllVisible,
-                     .global = !ring_.global_rope});
-  }
-  const int64_t chunk_begin = chunk * ring_.stride;
+  add_global_spans(first, spans);
+  const int64_t chunk_begin = ring_.chunk(first) * ring_.stride;
   for (int64_t p = std::max<int64_t>(0, chunk_begin - ring_.window); p < chunk_begin;) {
     const int64_t count = std::min(chunk_begin - p, slots_ - slot(p));  // up to the end of the ring's memory
     spans.push_back(local_span(p, count, kernels::kAllVisible));
@@ -150,7 +197,10 @@ void HeadCache::visible(int64_t first, std::vector<kernels::KeySpan>& spans) con
 }
 
 int64_t HeadCache::bytes() const {
-  return local_.bytes() + pages_.bytes() + static_cast<int64_t>(page_bias_.capacity() * sizeof(float));
+  int64_t bytes = local_.bytes() + globals_.bytes() + pages_.bytes();
+  bytes += static_cast<int64_t>((bias_.capacity() + page_bias_.capacity()) * sizeof(float));
+  for (const Choice& choice : choices_) bytes += choice.keys.bytes();
+  return bytes;
 }
 
 }  // namespace ringflash

@@ -18,7 +18,7 @@ constexpr int64_t kOutputGranule = 16;
 
 // Queries of one attention task: enough to reuse the keys it reads, few enough to spread a piece over the
 // threads.
-constexpr int64_t kQueryTokens = 32;
+constexpr int64_t kQueryTokens = 64;
 
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -82,7 +82,7 @@ void add_to_hidden(Workspace& work, const float* x, int64_t tokens) {
   });
 }
 
-/// Rotates one KV head's keys and its group's queries, and puts the keys into the cache.
+/// Rotates one KV head's keys and its group's queries, puts the keys into the cache and lets the queries choose.
 void rotate_and_store(TokenRun piece, int64_t head, bool routed, HeadCache& cache, Workspace& work) {
   const ModelConfig& c = work.config;
   const int64_t group = c.heads_per_group();
@@ -103,6 +103,33 @@ void rotate_and_store(TokenRun piece, int64_t head, bool routed, HeadCache& cach
                 .stride = c.key_value_size(),
                 .router = routed ? work.router.data() + head : nullptr,
                 .router_stride = c.num_key_value_heads});
+  const int64_t query_begin = head * group * c.head_dim;
+  cache.choose_pages({.first = piece.first,
+                      .count = piece.tokens,
+                      .q = work.q.data() + query_begin,
+                      .q_rotated = work.q_rotated.data() + query_begin,
+                      .token_stride = c.query_size(),
+                      .heads = group});
+}
+
+/// Tokens [begin, end) of a piece whose queries see the same pages.
+struct QueryRun {
+  int64_t begin, end;
+};
+
+std::vector<QueryRun> cut_queries(TokenRun piece, const RingGeometry& ring) {
+  std::vector<QueryRun> runs;
+  for (int64_t begin = 0; begin < piece.tokens;) {
+    int64_t end = std::min(begin + kQueryTokens, piece.tokens);
+    if (ring.select == GlobalSelect::kTopPages) {
+      const int64_t position = piece.first + begin;
+      end = std::min({end, ring.run_begin(position) + ring.top_pages_run - piece.first,
+                      (ring.chunk(position) + 1) * ring.stride - piece.first});
+    }
+    runs.push_back({begin, end});
+    begin = end;
+  }
+  return runs;
 }
 
 /// attended[t] for tokens [begin, begin + count) of the piece and one KV head's group.
@@ -133,11 +160,11 @@ void attend(TokenRun piece, bool routed, std::vector<HeadCache>& cache, Workspac
   work.executor.for_each(heads, [&](int64_t head) {
     rotate_and_store(piece, head, routed, cache[static_cast<size_t>(head)], work);
   });
-  work.executor.for_each(heads * ceil_div(piece.tokens, kQueryTokens), [&](int64_t task) {
+  const std::vector<QueryRun> runs = cut_queries(piece, work.config.ring);
+  work.executor.for_each(heads * std::ssize(runs), [&](int64_t task) {
     const int64_t head = task % heads;
-    const int64_t begin = task / heads * kQueryTokens;
-    attend_block(piece, head, begin, std::min(kQueryTokens, piece.tokens - begin),
-                 cache[static_cast<size_t>(head)], work);
+    const QueryRun& run = runs[static_cast<size_t>(task / heads)];
+    attend_block(piece, head, run.begin, run.end - run.begin, cache[static_cast<size_t>(head)], work);
   });
 }
 

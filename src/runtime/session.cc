@@ -39,7 +39,7 @@ struct Session::State {
         work(config, executor, piece_tokens),
         logits(static_cast<size_t>(logit_rows * config.vocab_size)) {
     for (const AttentionKind kind : config.attention) {
-      caches.emplace_back(static_cast<size_t>(config.num_key_value_heads), HeadCache(config, kind, context));
+      caches.emplace_back(static_cast<size_t>(config.num_key_value_heads), HeadCache(config, kind, context, kernels::table().key_type));
     }
   }
 

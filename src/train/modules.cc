@@ -12,7 +12,10 @@ using torch::Tensor;
 namespace {
 
 AttentionOptions attention_options(const ModelConfig& config, int64_t layer) {
-  return {.kind = config.attention[layer], .ring = config.ring, .rope_theta = config.rope_theta};
+  return {.kind = config.attention[layer],
+          .mode = config.attention_mode,
+          .ring = config.ring,
+          .rope_theta = config.rope_theta};
 }
 
 constexpr double kEmbeddingDeviation = 0.02;

@@ -26,6 +26,7 @@ kernels::AttentionShape shape_of(const Tensor& q, const Tensor& k, const Attenti
           .head_dim = q.size(2),
           .rope_theta = options.rope_theta,
           .kind = options.kind,
+          .mode = options.mode,
           .ring = options.ring};
 }
 
@@ -60,6 +61,9 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tenso
   TORCH_CHECK(k.device() == q.device() && v.device() == q.device() &&
                   (!router.defined() || router.device() == q.device()),
               "ring_attention: all tensors must be on one device");
+  TORCH_CHECK(options.ring.top_pages_factor > 0 && options.ring.top_pages_run > 0,
+              "ring_attention: top_pages_factor and top_pages_run must be at least 1, found ",
+              options.ring.top_pages_factor, " and ", options.ring.top_pages_run);
   TORCH_CHECK(options.ring.sink_tokens >= 0 && options.ring.sink_tokens <= options.ring.stride,
               "ring_attention: sink_tokens must be between 0 and stride, found ", options.ring.sink_tokens);
 }
@@ -68,24 +72,32 @@ AttentionOptions options_from(AutogradContext* context) {
   const auto& saved = context->saved_data;
   AttentionOptions options;
   options.kind = saved.at("ring").toBool() ? AttentionKind::kRing : AttentionKind::kFull;
+  options.mode = saved.at("bidirectional").toBool() ? AttentionMode::kBidirectional : AttentionMode::kCausal;
   options.rope_theta = saved.at("rope_theta").toDouble();
   options.ring = {.window = saved.at("window").toInt(),
                   .stride = saved.at("stride").toInt(),
                   .global_ratio = saved.at("global_ratio").toDouble(),
                   .sink_tokens = saved.at("sink_tokens").toInt(),
-                  .global_rope = saved.at("global_rope").toBool()};
+                  .global_rope = saved.at("global_rope").toBool(),
+                  .select = saved.at("top_pages").toBool() ? GlobalSelect::kTopPages : GlobalSelect::kAll,
+                  .top_pages_factor = saved.at("top_pages_factor").toInt(),
+                  .top_pages_run = saved.at("top_pages_run").toInt()};
   return options;
 }
 
 void save_options(AutogradContext* context, const AttentionOptions& options) {
   auto& saved = context->saved_data;
   saved["ring"] = options.kind == AttentionKind::kRing;
+  saved["bidirectional"] = options.mode == AttentionMode::kBidirectional;
   saved["rope_theta"] = options.rope_theta;
   saved["window"] = options.ring.window;
   saved["stride"] = options.ring.stride;
   saved["global_ratio"] = options.ring.global_ratio;
   saved["sink_tokens"] = options.ring.sink_tokens;
   saved["global_rope"] = options.ring.global_rope;
+  saved["top_pages"] = options.ring.select == GlobalSelect::kTopPages;
+  saved["top_pages_factor"] = options.ring.top_pages_factor;
+  saved["top_pages_run"] = options.ring.top_pages_run;
 }
 
 class RingAttention : public torch::autograd::Function<RingAttention> {
@@ -130,14 +142,19 @@ class RingAttention : public torch::autograd::Function<RingAttention> {
 /// The operator's schema spells the options out, so that Python can call it without our types.
 Tensor ring_attention_op(const Tensor& q, const Tensor& k, const Tensor& v, const OptionalTensor& router,
                          std::vector<int64_t> bounds, bool ring, int64_t window, int64_t stride,
-                         double global_ratio, int64_t sink_tokens, bool global_rope, double rope_theta) {
+                         double global_ratio, int64_t sink_tokens, bool global_rope, double rope_theta,
+                         bool top_pages, int64_t top_pages_factor, int64_t top_pages_run, bool bidirectional) {
   AttentionOptions options;
   options.kind = ring ? AttentionKind::kRing : AttentionKind::kFull;
   options.ring = {.window = window,
                   .stride = stride,
                   .global_ratio = global_ratio,
                   .sink_tokens = sink_tokens,
-                  .global_rope = global_rope};
+                  .global_rope = global_rope,
+                  .select = top_pages ? GlobalSelect::kTopPages : GlobalSelect::kAll,
+                  .top_pages_factor = top_pages_factor,
+                  .top_pages_run = top_pages_run};
+  options.mode = bidirectional ? AttentionMode::kBidirectional : AttentionMode::kCausal;
   options.rope_theta = rope_theta;
   return ring_attention(q, k, v, router.has_value() ? *router : Tensor(), bounds, options);
 }
@@ -146,7 +163,8 @@ TORCH_LIBRARY(ringflash, library) {
   library.def(
       "ring_attention(Tensor q, Tensor k, Tensor v, Tensor? router, int[] bounds, bool ring=True, "
       "int window=512, int stride=256, float global_ratio=0.05, int sink_tokens=4, bool global_rope=False, "
-      "float rope_theta=10000.0) -> Tensor",
+      "float rope_theta=10000.0, bool top_pages=False, int top_pages_factor=4, int top_pages_run=32, "
+      "bool bidirectional=False) -> Tensor",
       ring_attention_op);
 }
 

@@ -12,11 +12,12 @@ namespace ringflash {
 
 struct AttentionOptions {
   AttentionKind kind = AttentionKind::kRing;
+  AttentionMode mode = AttentionMode::kCausal;
   RingGeometry ring;
   double rope_theta = 10000.0;
 };
 
-/// Causal attention over packed documents, rotary embedding included (DESIGN section 3).
+/// Attention over packed documents, rotary embedding included (DESIGN section 3).
 ///   q [tokens, heads, head_dim]; k, v [tokens, key_value_heads, head_dim]: unrotated, fp32 or bf16
 ///   router [tokens, key_value_heads] fp32, or undefined for layers without one
 ///   bounds: document edges 0 = b0 < b1 < ... = tokens
