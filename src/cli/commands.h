@@ -10,7 +10,12 @@ namespace ringflash::cli {
 std::unique_ptr<Command> make_export_command();
 std::unique_ptr<Command> make_generate_command();
 std::unique_ptr<Command> make_eval_command();
+std::unique_ptr<Command> make_bench_command();
 std::unique_ptr<Command> make_info_command();
+
+// What `ringflash bench` measures.
+std::unique_ptr<Command> make_bench_attention();
+std::unique_ptr<Command> make_bench_prefill();
 
 /// Becomes the training half: `ringflash-train` beside this binary, else on PATH, with the arguments as they
 /// are (arguments[0] is the command's name). Returns only where there is none.

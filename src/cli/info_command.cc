@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "format/config_json.h"
 #include "model/counts.h"
+#include "model/presets.h"
 #include "model/tensors.h"
 #include "runtime/model.h"
 
@@ -107,9 +108,7 @@ std::string attention_summary(const ModelConfig& config) {
   const auto full = std::ssize(config.attention) - ring;
   std::string text = std::to_string(ring) + " ring, " + std::to_string(full) + " full";
   if (ring == 0) return text;
-  return text + " (window " + std::to_string(config.ring.window) + ", stride " +
-         std::to_string(config.ring.stride) + ", " + std::to_string(config.ring.page_tokens()) +
-         " tokens of a chunk global)";
+  return text + " (" + ring_summary(config.ring) + ")";
 }
 
 std::string to_table(const Info& info) {
@@ -124,6 +123,7 @@ std::string to_table(const Info& info) {
   const ModelConfig& config = info.config;
   row("file", info.file);
   row("layers", std::to_string(config.num_hidden_layers) + ": " + attention_summary(config));
+  row("attention", to_string(config.attention_mode));
   row("hidden size",
       std::to_string(config.hidden_size) + ", MLP " + std::to_string(config.intermediate_size));
   row("heads", std::to_string(config.num_attention_heads) + " of " + std::to_string(config.head_dim) + ", " +

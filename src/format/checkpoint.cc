@@ -94,13 +94,13 @@ Result<std::filesystem::path> resolve_checkpoint(const std::filesystem::path& pa
                "have one, found neither"};
 }
 
-Result<ModelConfig> load_config(const std::filesystem::path& file) {
+Result<ModelConfig> load_config(const std::filesystem::path& file, int64_t least_positions) {
   RF_TRY(const MappedFile mapped, MappedFile::open(file));
   if (mapped.bytes().size() > kMaxConfigBytes) {
     return Error{file.string() + ": expected a config of at most 1 MiB, found " +
                  std::to_string(mapped.bytes().size()) + " bytes"};
   }
-  Result<ModelConfig> config = config_from_json(mapped.text());
+  Result<ModelConfig> config = config_from_json(mapped.text(), least_positions);
   if (!config) return config.error().in(file.string());
   return config;
 }

@@ -19,8 +19,8 @@ Result<std::filesystem::path> resolve_checkpoint(const std::filesystem::path& pa
 /// The step of a directory named checkpoint-<step>, if it is one.
 std::optional<int64_t> checkpoint_step(const std::filesystem::path& directory);
 
-/// config.json, parsed; errors name the file.
-Result<ModelConfig> load_config(const std::filesystem::path& file);
+/// config.json, parsed by config_from_json; errors name the file.
+Result<ModelConfig> load_config(const std::filesystem::path& file, int64_t least_positions = 0);
 
 struct Checkpoint {
   std::filesystem::path directory;

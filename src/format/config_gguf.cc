@@ -10,7 +10,10 @@ namespace {
 
 constexpr const char* kPrefix = "ringflash.";
 
-/// Shows each field of a config to `visit(key, field)`: what is written and what is read is this one list.
+enum class Need { kRequired, kOptional };
+
+/// Shows each field of a config to `visit(key, field, need)`: what is written and what is read is this one list.
+/// Optional are the keys that were added later: older files lack them.
 template <typename Config, typename Visitor>
 void visit_fields(Config& c, Visitor&& visit) {
   visit("vocab_size", c.vocab_size);
@@ -31,7 +34,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("ring.sink_tokens", c.ring.sink_tokens);
   visit("ring.global_rope", c.ring.global_rope);
   visit("ring.global_select", c.ring.select);
+  visit("ring.top_pages_factor", c.ring.top_pages_factor, Need::kOptional);
+  visit("ring.top_pages_run", c.ring.top_pages_run, Need::kOptional);
   visit("attention.kinds", c.attention);
+  visit("attention.mode", c.attention_mode, Need::kOptional);
 }
 
 /// A u32, as GGUF's standard keys are, where it fits.
@@ -43,16 +49,21 @@ GgufValue integer_value(int64_t value) {
 struct FieldWriter {
   GgufWriter& writer;
 
-  void operator()(const std::string& key, int64_t value) { set(key, integer_value(value)); }
-  void operator()(const std::string& key, double value) { set(key, value); }
-  void operator()(const std::string& key, bool value) { set(key, value); }
-  void operator()(const std::string& key, GlobalSelect value) { set(key, to_string(value)); }
-  void operator()(const std::string& key, const std::vector<AttentionKind>& kinds) {
+  template <typename Field>
+  void operator()(const std::string& key, const Field& field, Need = Need::kRequired) {
+    writer.set(kPrefix + key, value(field));
+  }
+
+  static GgufValue value(int64_t field) { return integer_value(field); }
+  static GgufValue value(double field) { return field; }
+  static GgufValue value(bool field) { return field; }
+  static GgufValue value(GlobalSelect field) { return to_string(field); }
+  static GgufValue value(AttentionMode field) { return to_string(field); }
+  static GgufValue value(const std::vector<AttentionKind>& kinds) {
     std::vector<std::string> names;
     for (const AttentionKind kind : kinds) names.push_back(to_string(kind));
-    set(key, GgufArray(std::move(names)));
+    return GgufArray(std::move(names));
   }
-  void set(const std::string& key, GgufValue value) { writer.set(kPrefix + key, std::move(value)); }
 };
 
 template <typename T>
@@ -69,8 +80,10 @@ struct FieldReader {
   Status status = {};
 
   template <typename Field>
-  void operator()(const std::string& key, Field& field) {
-    if (status) status = read(kPrefix + key, field);
+  void operator()(const std::string& key, Field& field, Need need = Need::kRequired) {
+    const std::string full = kPrefix + key;
+    if (need == Need::kOptional && !file.metadata().contains(full)) return;
+    if (status) status = read(full, field);
   }
 
   Status read(const std::string& key, int64_t& field) { return assign(file.integer(key), field); }
@@ -79,6 +92,10 @@ struct FieldReader {
   Status read(const std::string& key, GlobalSelect& field) {
     RF_TRY(const std::string name, file.text(key));
     return assign(named(parse_global_select(name)), field);
+  }
+  Status read(const std::string& key, AttentionMode& field) {
+    RF_TRY(const std::string name, file.text(key));
+    return assign(named(parse_attention_mode(name)), field);
   }
   Status read(const std::string& key, std::vector<AttentionKind>& kinds) {
     RF_TRY(const auto names, typed_array<std::string>(file, key, "strings"));

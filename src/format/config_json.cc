@@ -7,6 +7,7 @@
 
 #include "base/in_quotes.h"
 #include "format/json_text.h"
+#include "model/presets.h"
 
 namespace ringflash {
 namespace {
@@ -39,7 +40,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("sink_tokens", c.ring.sink_tokens, Need::kOptional);
   visit("global_rope", c.ring.global_rope, Need::kOptional);
   visit("global_select", c.ring.select, Need::kOptional);
+  visit("top_pages_factor", c.ring.top_pages_factor, Need::kOptional);
+  visit("top_pages_run", c.ring.top_pages_run, Need::kOptional);
   visit("attention", c.attention, Need::kOptional);
+  visit("attention_mode", c.attention_mode, Need::kOptional);
 }
 
 constexpr const char* kModelType = "model_type";
@@ -144,6 +148,11 @@ struct FieldReader {
     RF_TRY(field, parse_global_select(value.get<std::string>()));
     return {};
   }
+  static Status read(const char* key, const json& value, AttentionMode& field) {
+    if (!value.is_string()) return wrong(key, "a string", value);
+    RF_TRY(field, parse_attention_mode(value.get<std::string>()));
+    return {};
+  }
   /// A list with one kind per layer, or the one kind of all layers, which fill_defaults() repeats.
   Status read(const char* key, const json& value, std::vector<AttentionKind>& kinds) const {
     if (!value.is_string() && !value.is_array()) return wrong(key, "a string or a list of strings", value);
@@ -156,6 +165,18 @@ struct FieldReader {
   }
 };
 
+bool is_absent(const json& root, const char* key) {
+  const auto it = root.find(key);
+  return it == root.end() || it->is_null();
+}
+
+void fill_ring_defaults(const json& root, ModelConfig& c) {
+  const RingGeometry preset = ring_preset(c.max_position_embeddings);
+  if (is_absent(root, "window")) c.ring.window = preset.window;
+  if (is_absent(root, "stride")) c.ring.stride = preset.stride;
+  if (is_absent(root, "global_ratio")) c.ring.global_ratio = preset.global_ratio;
+}
+
 /// What a key that is absent means where that depends on other keys.
 Status fill_defaults(const json& root, ModelConfig& c, AttentionKind absent) {
   if (c.num_key_value_heads == 0) c.num_key_value_heads = c.num_attention_heads;
@@ -167,7 +188,8 @@ Status fill_defaults(const json& root, ModelConfig& c, AttentionKind absent) {
     }
     c.head_dim = c.hidden_size / c.num_attention_heads;
   }
-  const bool given = root.contains("attention") && !root["attention"].is_null();
+  fill_ring_defaults(root, c);
+  const bool given = !is_absent(root, "attention");
   if (given && root["attention"].is_array()) return {};
   const AttentionKind kind = given ? c.attention.front() : absent;
   // Impossible numbers of layers are left to validate().
@@ -183,7 +205,7 @@ struct FieldWriter {
   void operator()(const char* key, const Field& field, Need) {
     if constexpr (std::is_arithmetic_v<Field>) {
       root[key] = field;
-    } else if constexpr (std::is_same_v<Field, GlobalSelect>) {
+    } else if constexpr (std::is_enum_v<Field>) {
       root[key] = to_string(field);
     } else {
       root[key] = json::array();
@@ -194,7 +216,7 @@ struct FieldWriter {
 
 }  // namespace
 
-Result<ModelConfig> config_from_json(std::string_view text) {
+Result<ModelConfig> config_from_json(std::string_view text, int64_t least_positions) {
   RF_TRY(const json root, parse_json(text));
   if (!root.is_object()) return Error{"expected a JSON object, found " + show(root)};
   RF_TRY_VOID(check_keys(root));
@@ -211,6 +233,9 @@ Result<ModelConfig> config_from_json(std::string_view text) {
   FieldReader reader{root};
   visit_fields(config, reader);
   RF_TRY_VOID(reader.status);
+  if (config.max_position_embeddings > 0) {  // validate() tells of other numbers
+    config.max_position_embeddings = std::max(config.max_position_embeddings, least_positions);
+  }
   RF_TRY_VOID(fill_defaults(root, config, llama ? AttentionKind::kFull : AttentionKind::kRing));
   RF_TRY_VOID(validate(config));
   return config;

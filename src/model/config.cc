@@ -10,6 +10,7 @@ namespace ringflash {
 namespace {
 
 constexpr int64_t kMaxDimension = int64_t{1} << 24;
+constexpr int64_t kMaxTopPagesFactor = 4096;
 
 Error wrong(const std::string& key, const std::string& expected, const std::string& found) {
   return Error{"'" + key + "' must be " + expected + ", found " + found};
@@ -75,7 +76,11 @@ Status check_ring(const RingGeometry& r) {
     return wrong("window", "a multiple of stride (" + std::to_string(r.stride) + ")", r.window);
   }
   if (!(r.global_ratio >= 0 && r.global_ratio <= 1)) return wrong("global_ratio", "in [0, 1]", r.global_ratio);
-  return check_range("sink_tokens", r.sink_tokens, 0, r.stride);
+  RF_TRY_VOID(check_range("sink_tokens", r.sink_tokens, 0, r.stride));
+  RF_TRY_VOID(check_range("top_pages_factor", r.top_pages_factor, 1, kMaxTopPagesFactor));
+  // Where all pages are read, the default may well be longer than a short chunk.
+  const bool runs = r.select == GlobalSelect::kTopPages;
+  return check_range("top_pages_run", r.top_pages_run, 1, runs ? r.stride : kMaxDimension);
 }
 
 }  // namespace
@@ -140,11 +145,7 @@ Status validate(const ModelConfig& config) {
   RF_TRY_VOID(check_sizes(config));
   RF_TRY_VOID(check_shapes(config));
   RF_TRY_VOID(check_scalars(config));
-  RF_TRY_VOID(check_ring(config.ring));
-  if (config.ring.select == GlobalSelect::kTopPages) {
-    return wrong("global_select", "\"all\" in this version", "\"top_pages\"");
-  }
-  return {};
+  return check_ring(config.ring);
 }
 
 }  // namespace ringflash

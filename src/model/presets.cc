@@ -5,6 +5,8 @@
 namespace ringflash {
 namespace {
 
+constexpr int64_t kShortTokens = 8192;
+
 struct Shape {
   int64_t hidden, intermediate, layers, heads, key_value_heads, head_dim, vocab, sequence;
 };
@@ -30,12 +32,35 @@ ModelConfig from_shape(const Shape& s) {
 
 RingGeometry ring_preset(int64_t sequence_length) {
   RingGeometry ring;
-  if (sequence_length > 8192) {
+  if (sequence_length > kShortTokens) {
     ring.window = 1024;
     ring.stride = 512;
     ring.global_ratio = 0.08;
   }
   return ring;
+}
+
+std::string ring_summary(const RingGeometry& ring) {
+  std::string text = "window " + std::to_string(ring.window) + ", stride " + std::to_string(ring.stride) + ", " +
+                     std::to_string(ring.page_tokens()) + " tokens of a chunk global";
+  switch (ring.select) {
+    case GlobalSelect::kAll:
+      return text;
+    case GlobalSelect::kTopPages:
+      return text + ", the best " + std::to_string(ring.top_pages_factor) + " log2(chunks) pages chosen every " +
+             std::to_string(ring.top_pages_run) + " tokens";
+  }
+  RF_UNREACHABLE();
+}
+
+std::string ring_preset_name(const RingGeometry& ring) {
+  const auto is_preset_of = [&](int64_t tokens) {
+    const RingGeometry preset = ring_preset(tokens);
+    return ring.window == preset.window && ring.stride == preset.stride && ring.global_ratio == preset.global_ratio;
+  };
+  if (is_preset_of(kShortTokens)) return "up to " + std::to_string(kShortTokens) + " tokens";
+  if (is_preset_of(kShortTokens + 1)) return "beyond " + std::to_string(kShortTokens) + " tokens";
+  return "";
 }
 
 const std::vector<Preset>& presets() {

@@ -75,9 +75,11 @@ LayerWeights bind_layer(const GgufFile& file, const ModelConfig& config, int64_t
 
 }  // namespace
 
-Result<Model> Model::load(const std::filesystem::path& path) {
+Result<Model> Model::load(const std::filesystem::path& path, const std::function<void(ModelConfig&)>& adjust) {
   RF_TRY(GgufFile file, GgufFile::open(path));
   RF_TRY(ModelConfig config, read_config(file));
+  adjust(config);
+  if (const Status valid = validate(config); !valid) return valid.error().in(path.string());
   RF_TRY(Vocabulary vocabulary, read_vocabulary(file));
   const auto pieces = static_cast<int64_t>(vocabulary.pieces.size());
   if (pieces != config.vocab_size) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -29,8 +30,10 @@ struct LayerWeights {
 
 class Model {
  public:
-  /// Maps and validates the file: config, vocabulary, every tensor's presence, type and shape.
-  static Result<Model> load(const std::filesystem::path& path);
+  /// Maps and validates the file: config, vocabulary, every tensor's presence, type and shape. `adjust` may change
+  /// the config beforehand, so that the same weights run with another attention.
+  static Result<Model> load(const std::filesystem::path& path,
+                            const std::function<void(ModelConfig&)>& adjust = [](ModelConfig&) {});
 
   const ModelConfig& config() const { return config_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }

@@ -63,35 +63,36 @@ Status apply_settings(const TrainRequest& request, RunSetup& setup) {
   return {};
 }
 
-Result<ModelConfig> starting_config(const TrainRequest& request) {
-  if (request.from) {
-    RF_TRY(const fs::path directory, resolve_checkpoint(*request.from));
-    return load_config(directory / "config.json");
+/// The sequence length that is asked for, or 0.
+Result<int64_t> asked_length(const TrainRequest& request) {
+  TrainConfig recipe;
+  recipe.sequence_length = 0;
+  for (const auto& [key, value] : request.settings) {
+    if (key == "sequence_length") RF_TRY_VOID(set_field(recipe, key, value));
   }
-  if (request.config) return load_config(*request.config);
-  return preset_config(request.preset);
+  return recipe.sequence_length;
 }
 
-/// A sequence length that is asked for brings its ring geometry along; settings that follow may still change it.
-Status adapt_to_length(const TrainRequest& request, RunSetup& setup) {
-  for (const auto& [key, value] : request.settings) {
-    if (key != "sequence_length") continue;
-    RF_TRY(const bool known, set_field(setup.recipe, key, value));
-    RF_CHECK(known);
-    const int64_t length = setup.recipe.sequence_length;
-    if (request.from || request.config) {
-      setup.model.max_position_embeddings = std::max(setup.model.max_position_embeddings, length);
-    } else {
-      setup.model.max_position_embeddings = length;
-      setup.model.ring = ring_preset(length);
-    }
+/// A length brings its ring geometry along: the preset's is replaced, a file's completed, a checkpoint's kept.
+/// Settings that follow may still change it.
+Result<ModelConfig> starting_config(const TrainRequest& request, int64_t length) {
+  if (request.from) {
+    RF_TRY(const fs::path directory, resolve_checkpoint(*request.from));
+    return load_config(directory / "config.json", length);
   }
-  return {};
+  if (request.config) return load_config(*request.config, length);
+  RF_TRY(ModelConfig model, preset_config(request.preset));
+  if (length > 0) {
+    model.max_position_embeddings = length;
+    model.ring = ring_preset(length);
+  }
+  return model;
 }
 
 Result<RunSetup> set_up_new(const TrainRequest& request) {
   RunSetup setup;
-  RF_TRY(setup.model, starting_config(request));
+  RF_TRY(const int64_t length, asked_length(request));
+  RF_TRY(setup.model, starting_config(request, length));
   if (request.from) {
     RF_TRY(const fs::path directory, resolve_checkpoint(*request.from));
     setup.tokenizer = directory / "tokenizer.model";
@@ -99,7 +100,6 @@ Result<RunSetup> set_up_new(const TrainRequest& request) {
     adapt_to_preset(request.preset, setup.recipe);
   }
   setup.recipe.sequence_length = std::min<int64_t>(setup.model.max_position_embeddings, 1024);
-  RF_TRY_VOID(adapt_to_length(request, setup));
   RF_TRY_VOID(apply_settings(request, setup));
   return setup;
 }

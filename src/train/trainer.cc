@@ -12,6 +12,7 @@
 #include "data/prepare.h"
 #include "format/checkpoint.h"
 #include "model/counts.h"
+#include "model/presets.h"
 #include "train/checkpointing.h"
 #include "train/heldout.h"
 #include "train/interrupt.h"
@@ -195,6 +196,12 @@ std::string describe(const RunSetup& setup, const PreparedData& data, torch::Sca
          " tokens in " + (compute == torch::kBFloat16 ? "bf16" : "fp32");
 }
 
+std::string describe_ring(const ModelConfig& model) {
+  if (std::count(model.attention.begin(), model.attention.end(), AttentionKind::kRing) == 0) return "none";
+  const std::string preset = ring_preset_name(model.ring);
+  return ring_summary(model.ring) + (preset.empty() ? " (no preset)" : " (the preset " + preset + ")");
+}
+
 }  // namespace
 
 Result<TrainReport> run_training(const TrainRequest& request) {
@@ -229,6 +236,7 @@ Result<TrainReport> run_training(const TrainRequest& request) {
   CausalLm model(setup.model, static_cast<uint64_t>(setup.recipe.seed));
   model->to(device);
   remark(request, describe(setup, data, compute_type(setup.recipe)));
+  remark(request, "ring: " + describe_ring(setup.model));
 
   const std::optional<fs::path> resume_from = setup.resume_from;
   if (!resume_from && request.from) {

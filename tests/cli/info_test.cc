@@ -56,7 +56,7 @@ TEST_F(Info, TheTableSaysTheSame) {
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_EQ(outcome.err, "");
   for (const std::string part :
-       {"3 ring, 1 full", "256 tokens", "288 pieces", "18.4k", "491.5 kB", "134.7 kB"}) {
+       {"3 ring, 1 full", "causal", "256 tokens", "288 pieces", "18.4k", "491.5 kB", "134.7 kB"}) {
     EXPECT_NE(outcome.out.find(part), std::string::npos) << part << " is not in\n" << outcome.out;
   }
 }

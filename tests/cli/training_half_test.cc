@@ -62,6 +62,18 @@ TEST_F(TrainingHalf, TrainsExportsAndGenerates) {
   EXPECT_TRUE(nlohmann::json::parse(generated.out)["text"].is_string());
 }
 
+TEST_F(TrainingHalf, TheOpeningLinesNameTheRing) {
+  write_prose();
+  const Outcome preset = train();
+  EXPECT_NE(preset.err.find("ring: window 512, stride 256, 13 tokens of a chunk global (the preset up to 8192 tokens)"),
+            std::string::npos)
+      << preset.err;
+  fs::remove_all(directory_ / "run");
+  const Outcome own = train({"--seq", "128", "--set", "stride=32", "--set", "window=64"});
+  EXPECT_NE(own.err.find("ring: window 64, stride 32, 2 tokens of a chunk global (no preset)"), std::string::npos)
+      << own.err;
+}
+
 TEST_F(TrainingHalf, AnyBytesAreText) {
   std::string bytes;
   Rng rng(3);
@@ -86,7 +98,7 @@ TEST_F(TrainingHalf, HelpShowsTheRecipe) {
   const Outcome outcome = run_ringflash({"train", "--help"});
   EXPECT_EQ(outcome.exit_code, 0);
   for (const char* text : {"learning_rate=0.0001", "warmup_ratio=0.05", "max_grad_norm=1", "ringflash train --data",
-                           "nano"}) {
+                           "nano", "--seq"}) {
     EXPECT_NE(outcome.out.find(text), std::string::npos) << text;
   }
 }

@@ -39,6 +39,10 @@ TEST_F(ConfigGgufTest, EveryNumberComesBackExactly) {
   configs[0].bos_token_id = 7;
   configs[0].eos_token_id = 9;
   configs[0].tie_word_embeddings = false;
+  configs[0].attention_mode = AttentionMode::kBidirectional;
+  configs[1].ring.select = GlobalSelect::kTopPages;
+  configs[1].ring.top_pages_factor = 7;
+  configs[1].ring.top_pages_run = 64;
   for (const ModelConfig& config : configs) {
     GgufWriter writer;
     write_config(config, writer);
@@ -64,6 +68,21 @@ TEST_F(ConfigGgufTest, StandardKeysAreWhereToolsLookForThem) {
             GgufValue(GgufArray(std::vector<std::string>{"ring", "full"})));
 }
 
+TEST_F(ConfigGgufTest, OlderFilesLackTheKeysThatWereAddedLater) {
+  GgufWriter current;
+  write_config(tiny_config(), current);
+  GgufWriter older;
+  const GgufFile file = reopen(current);
+  for (const auto& [key, value] : file.metadata()) {
+    if (key.find("top_pages") == std::string::npos && key != "ringflash.attention.mode") older.set(key, value);
+  }
+  const GgufFile old_file = reopen(older);
+  EXPECT_EQ(old_file.metadata().size(), file.metadata().size() - 3);
+  const auto read = read_config(old_file);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, tiny_config());
+}
+
 TEST_F(ConfigGgufTest, ErrorsNameTheKey) {
   const std::string place = path_.string() + ": ";
   EXPECT_EQ(error_with("general.architecture", std::string("llama")),
@@ -74,6 +93,10 @@ TEST_F(ConfigGgufTest, ErrorsNameTheKey) {
             place + "'window' must be a multiple of stride (16), found 33");
   EXPECT_EQ(error_with("ringflash.attention.kinds", GgufArray(std::vector<std::string>{"ring", "oval"})),
             place + "'attention' must be \"ring\" or \"full\", found 'oval'");
+  EXPECT_EQ(error_with("ringflash.attention.mode", std::string("both")),
+            place + "'attention_mode' must be \"causal\" or \"bidirectional\", found 'both'");
+  EXPECT_EQ(error_with("ringflash.ring.top_pages_factor", uint32_t{0}),
+            place + "'top_pages_factor' must be between 1 and 4096, found 0");
   EXPECT_EQ(error_with("ringflash.attention.kinds", GgufArray(std::vector<int32_t>{1, 2})),
             place + "'ringflash.attention.kinds' must be an array of strings, found another element type");
   EXPECT_EQ(error_with("ringflash.attention.kinds", GgufArray(std::vector<std::string>{"ring"})),

@@ -43,6 +43,10 @@ TEST(ConfigJson, EveryNumberComesBackExactly) {
   configs[0].bos_token_id = 5;
   configs[0].eos_token_id = 6;
   configs[0].rms_norm_eps = 0.1 + 0.2 - 0.299999;
+  configs[0].attention_mode = AttentionMode::kBidirectional;
+  configs[1].ring.select = GlobalSelect::kTopPages;
+  configs[1].ring.top_pages_factor = 7;
+  configs[1].ring.top_pages_run = 64;
   for (const ModelConfig& config : configs) {
     const auto read = config_from_json(config_to_json(config));
     ASSERT_TRUE(read) << read.error().message;
@@ -73,7 +77,10 @@ TEST(ConfigJson, WritesHuggingFacesNames) {
                          {"sink_tokens", 3},
                          {"global_rope", true},
                          {"global_select", "all"},
-                         {"attention", {"ring", "full"}}};
+                         {"top_pages_factor", 4},
+                         {"top_pages_run", 32},
+                         {"attention", {"ring", "full"}},
+                         {"attention_mode", "causal"}};
   EXPECT_EQ(written, expected);
 }
 
@@ -85,6 +92,28 @@ TEST(ConfigJson, AbsentKeysTakeDefaults) {
   EXPECT_TRUE(config.tie_word_embeddings);
   EXPECT_EQ(config_from_json(without("head_dim").dump()).value().head_dim, 16);
   EXPECT_EQ(config_from_json(without("num_key_value_heads").dump()).value().num_key_value_heads, 4);
+}
+
+TEST(ConfigJson, AbsentRingKeysSuitTheLongestSequence) {
+  const auto ring = [](const json& changes, int64_t least_positions = 0) {
+    return config_from_json(with(changes).dump(), least_positions).value().ring;
+  };
+  EXPECT_EQ(ring({{"max_position_embeddings", 8192}}), ring_preset(8192));
+  EXPECT_EQ(ring({{"max_position_embeddings", 8193}}), ring_preset(8193));
+  EXPECT_EQ(ring(json::object(), 16384), ring_preset(16384));
+  EXPECT_EQ(ring({{"window", nullptr}, {"stride", nullptr}}, 16384), ring_preset(16384));
+  const RingGeometry given = ring({{"stride", 128}, {"global_ratio", 0.1}, {"sink_tokens", 7}}, 16384);
+  EXPECT_EQ(given, (RingGeometry{.window = 1024, .stride = 128, .global_ratio = 0.1, .sink_tokens = 7}));
+  EXPECT_EQ(error_of(with({{"max_position_embeddings", 16384}, {"window", 256}})),
+            "'window' must be a multiple of stride (512), found 256");
+}
+
+TEST(ConfigJson, PositionsAreRaisedButNeverLowered) {
+  EXPECT_EQ(config_from_json(with().dump(), 1000).value().max_position_embeddings, 1000);
+  EXPECT_EQ(config_from_json(with().dump(), 100).value().max_position_embeddings, 256);
+  const auto config = config_from_json(with({{"max_position_embeddings", -1}}).dump(), 1000);
+  ASSERT_FALSE(config);
+  EXPECT_TRUE(config.error().message.ends_with("found -1")) << config.error().message;
 }
 
 TEST(ConfigJson, OneKindOfAttentionStandsForAllLayers) {
@@ -153,6 +182,10 @@ TEST(ConfigJson, WrongTypesNameKeyTypeAndFinding) {
   EXPECT_EQ(error_of(with({{"global_select", 1}})), "'global_select' must be a string, found 1");
   EXPECT_EQ(error_of(with({{"global_select", "some"}})),
             "'global_select' must be \"all\" or \"top_pages\", found 'some'");
+  EXPECT_EQ(error_of(with({{"attention_mode", true}})), "'attention_mode' must be a string, found true");
+  EXPECT_EQ(error_of(with({{"attention_mode", "both"}})),
+            "'attention_mode' must be \"causal\" or \"bidirectional\", found 'both'");
+  EXPECT_EQ(error_of(with({{"top_pages_run", "32"}})), "'top_pages_run' must be an integer, found \"32\"");
   EXPECT_EQ(error_of(with({{"attention", 1}})), "'attention' must be a string or a list of strings, found 1");
   EXPECT_EQ(error_of(with({{"attention", {"ring", 1}}})), "'attention' must be a list of strings, found 1");
   EXPECT_EQ(error_of(with({{"attention", {"ring", "oval"}}})),

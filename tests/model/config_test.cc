@@ -88,8 +88,36 @@ TEST(ValidateConfig, ScalarsMustBeNumbersInRange) {
   for (const double bad : {0.0, std::nan(""), HUGE_VAL, -HUGE_VAL}) {
     EXPECT_NE(error_after([=](auto& c) { c.embedding_multiplier = bad; }), "accepted") << bad;
   }
-  EXPECT_EQ(error_after([](auto& c) { c.ring.select = GlobalSelect::kTopPages; }),
-            "'global_select' must be \"all\" in this version, found \"top_pages\"");
+}
+
+TEST(ValidateConfig, TopPagesHaveTheirOwnRanges) {
+  const auto top_pages = [](int64_t factor, int64_t run, double ratio = 0.05) {
+    return error_after([=](auto& c) {
+      c.ring.select = GlobalSelect::kTopPages;
+      c.ring.top_pages_factor = factor;
+      c.ring.top_pages_run = run;
+      c.ring.global_ratio = ratio;
+    });
+  };
+  EXPECT_EQ(top_pages(1, 1), "accepted");
+  EXPECT_EQ(top_pages(4096, 256), "accepted");
+  EXPECT_EQ(top_pages(4, 32, 0), "accepted");  // no pages to choose from
+  EXPECT_EQ(top_pages(0, 32), "'top_pages_factor' must be between 1 and 4096, found 0");
+  EXPECT_EQ(top_pages(4097, 32), "'top_pages_factor' must be between 1 and 4096, found 4097");
+  EXPECT_EQ(top_pages(4, 0), "'top_pages_run' must be between 1 and 256, found 0");
+  EXPECT_EQ(top_pages(4, 257), "'top_pages_run' must be between 1 and 256, found 257");
+  // The default run is longer than a chunk here, and not used.
+  EXPECT_EQ(error_after([](auto& c) { c.ring = {.window = 16, .stride = 8}; }), "accepted");
+}
+
+TEST(ValidateConfig, BothWaysIsAMode) {
+  EXPECT_EQ(error_after([](auto& c) { c.attention_mode = AttentionMode::kBidirectional; }), "accepted");
+}
+
+TEST(RingGeometry, TheBudgetIsLogarithmic) {
+  const RingGeometry ring{.top_pages_factor = 3};
+  const std::pair<int64_t, int64_t> budgets[] = {{1, 0}, {2, 3}, {3, 6}, {4, 6}, {5, 9}, {8, 9}, {9, 12}, {1024, 30}};
+  for (const auto& [chunks, pages] : budgets) EXPECT_EQ(ring.page_budget(chunks), pages) << chunks;
 }
 
 TEST(RingGeometry, PagesHoldTheRatioRoundedUp) {
@@ -112,6 +140,17 @@ TEST(Presets, LongSequencesTakeWiderWindows) {
   EXPECT_EQ(ring_preset(8193), (RingGeometry{.window = 1024, .stride = 512, .global_ratio = 0.08}));
 }
 
+TEST(Presets, GeometriesAreNamedForPeople) {
+  EXPECT_EQ(ring_preset_name(ring_preset(8192)), "up to 8192 tokens");
+  EXPECT_EQ(ring_preset_name(ring_preset(40960)), "beyond 8192 tokens");
+  EXPECT_EQ(ring_preset_name({.window = 1024, .stride = 256}), "");
+  RingGeometry ring = ring_preset(40960);
+  EXPECT_EQ(ring_summary(ring), "window 1024, stride 512, 41 tokens of a chunk global");
+  ring.select = GlobalSelect::kTopPages;
+  EXPECT_EQ(ring_summary(ring),
+            "window 1024, stride 512, 41 tokens of a chunk global, the best 4 log2(chunks) pages chosen every 32 tokens");
+}
+
 TEST(Presets, AnUnknownNameListsTheNames) {
   EXPECT_EQ(preset_config("giant").error().message,
             "there is no preset 'giant'; the presets are tiny, nano, micro, small");
@@ -123,6 +162,9 @@ TEST(Names, AreParsedBack) {
   }
   for (const GlobalSelect select : {GlobalSelect::kAll, GlobalSelect::kTopPages}) {
     EXPECT_EQ(parse_global_select(to_string(select)).value(), select);
+  }
+  for (const AttentionMode mode : {AttentionMode::kCausal, AttentionMode::kBidirectional}) {
+    EXPECT_EQ(parse_attention_mode(to_string(mode)).value(), mode);
   }
   EXPECT_EQ(parse_attention_kind("Ring").error().message,
             "'attention' must be \"ring\" or \"full\", found 'Ring'");

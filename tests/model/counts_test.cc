@@ -2,7 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <set>
+#include <algorithm>
+#include <cstdlib>
 
 #include "model/presets.h"
 
@@ -14,17 +15,39 @@ ModelConfig preset(const char* name) {
 }
 
 /// The keys a query sees, collected one by one as the definition has it: its own chunk up to itself, the
-/// chunks of its band, and of every chunk behind the page (here its last tokens, so that no sink is among
-/// them) and the sinks.
-size_t count_visible(const RingGeometry& ring, int64_t position) {
-  std::set<int64_t> keys;
+/// chunks of its band, the sinks, and of every chunk behind, or the first `pages` of them, the page (here its last
+/// tokens, so that no sink is among them).
+int64_t count_visible(const RingGeometry& ring, int64_t position, int64_t pages = 1 << 30) {
+  int64_t keys = 0;
   for (int64_t key = 0; key <= position; ++key) {
     const bool local = ring.chunk(key) >= ring.chunk(position) - ring.window / ring.stride;
-    const bool in_page = key % ring.stride >= ring.stride - ring.page_tokens();
-    if (local || in_page || key < ring.sink_tokens) keys.insert(key);
+    const bool in_page = key % ring.stride >= ring.stride - ring.page_tokens() && ring.chunk(key) < pages;
+    keys += local || in_page || key < ring.sink_tokens ? 1 : 0;
   }
-  return keys.size();
+  return keys;
 }
+
+/// The same for attention both ways: chunks within the band's distance round the ring, and the pages of the complete
+/// ones outside.
+int64_t count_visible_both_ways(const RingGeometry& ring, int64_t position, int64_t tokens) {
+  const int64_t chunks = (tokens + ring.stride - 1) / ring.stride;
+  int64_t keys = 0;
+  for (int64_t key = 0; key < tokens; ++key) {
+    const int64_t apart = std::abs(ring.chunk(key) - ring.chunk(position));
+    const bool local = std::min(apart, chunks - apart) <= ring.window / ring.stride;
+    const bool in_page = key % ring.stride < ring.page_tokens() && ring.chunk(key) < tokens / ring.stride;
+    keys += local || in_page ? 1 : 0;
+  }
+  return keys;
+}
+
+constexpr RingGeometry kGeometries[] = {
+    {.window = 32, .stride = 16, .global_ratio = 0.2, .sink_tokens = 3},
+    {.window = 16, .stride = 16, .global_ratio = 0.5, .sink_tokens = 0},
+    {.window = 8, .stride = 4, .global_ratio = 0, .sink_tokens = 4},
+    {.window = 20, .stride = 5, .global_ratio = 0.3, .sink_tokens = 1},
+    {.window = 6, .stride = 3, .global_ratio = 1, .sink_tokens = 0},
+};
 
 TEST(CountParameters, NanoIsCountedByHand) {
   const ParameterCounts counts = count_parameters(preset("nano"));
@@ -49,23 +72,46 @@ TEST(CountParameters, PresetsAreAsLargeAsTheySay) {
 
 TEST(VisibleKeys, FullAttentionSeesAllBefore) {
   for (const int64_t t : {0, 1, 4095})
-    EXPECT_EQ(visible_keys(preset("nano"), AttentionKind::kFull, t), t + 1);
+    EXPECT_EQ(visible_keys(preset("nano"), AttentionKind::kFull, t, 4096), t + 1);
 }
 
 TEST(VisibleKeys, RingMatchesItsDefinition) {
   ModelConfig config = preset("nano");
-  const RingGeometry geometries[] = {
-      {.window = 32, .stride = 16, .global_ratio = 0.2, .sink_tokens = 3},
-      {.window = 16, .stride = 16, .global_ratio = 0.5, .sink_tokens = 0},
-      {.window = 8, .stride = 4, .global_ratio = 0, .sink_tokens = 4},
-      {.window = 20, .stride = 5, .global_ratio = 0.3, .sink_tokens = 1},
-      {.window = 6, .stride = 3, .global_ratio = 1, .sink_tokens = 0},
-  };
-  for (const RingGeometry& ring : geometries) {
+  for (const RingGeometry& ring : kGeometries) {
     config.ring = ring;
     for (int64_t t = 0; t < 200; ++t) {
-      ASSERT_EQ(visible_keys(config, AttentionKind::kRing, t), static_cast<int64_t>(count_visible(ring, t)))
+      ASSERT_EQ(visible_keys(config, AttentionKind::kRing, t, 200), count_visible(ring, t))
           << "window " << ring.window << ", stride " << ring.stride << ", position " << t;
+    }
+  }
+}
+
+TEST(VisibleKeys, TopPagesAreAsManyAsTheBudget) {
+  ModelConfig config = preset("nano");
+  for (RingGeometry ring : kGeometries) {
+    ring.select = GlobalSelect::kTopPages;
+    ring.top_pages_factor = 1;
+    config.ring = ring;
+    for (int64_t t = 0; t < 300; ++t) {
+      int64_t log2 = 0;
+      while ((int64_t{1} << log2) <= ring.chunk(t)) ++log2;  // 2^log2 >= chunk + 1
+      ASSERT_EQ(visible_keys(config, AttentionKind::kRing, t, 300), count_visible(ring, t, log2))
+          << "window " << ring.window << ", stride " << ring.stride << ", position " << t;
+    }
+  }
+}
+
+TEST(VisibleKeys, BothWaysTheBandGoesRoundTheRing) {
+  ModelConfig config = preset("nano");
+  config.attention_mode = AttentionMode::kBidirectional;
+  EXPECT_EQ(visible_keys(config, AttentionKind::kFull, 3, 700), 700);
+  for (const RingGeometry& ring : kGeometries) {
+    config.ring = ring;
+    for (const int64_t tokens : {1, 15, 16, 17, 47, 80, 81, 95, 96, 200}) {
+      for (int64_t t = 0; t < tokens; ++t) {
+        ASSERT_EQ(visible_keys(config, AttentionKind::kRing, t, tokens), count_visible_both_ways(ring, t, tokens))
+            << "window " << ring.window << ", stride " << ring.stride << ", position " << t << " of " << tokens;
+      }
     }
   }
 }
@@ -73,7 +119,20 @@ TEST(VisibleKeys, RingMatchesItsDefinition) {
 TEST(VisibleKeys, SinksAndPagesTogetherNeverExceedAllKeys) {
   ModelConfig config = preset("nano");
   config.ring = {.window = 4, .stride = 4, .global_ratio = 1, .sink_tokens = 4};
-  for (int64_t t = 0; t < 50; ++t) EXPECT_EQ(visible_keys(config, AttentionKind::kRing, t), t + 1);
+  for (int64_t t = 0; t < 50; ++t) EXPECT_EQ(visible_keys(config, AttentionKind::kRing, t, 50), t + 1);
+}
+
+TEST(AttentionPairs, GlobalTokensSeeAllBothWays) {
+  ModelConfig config = preset("nano");
+  config.attention_mode = AttentionMode::kBidirectional;
+  config.ring = {.window = 4, .stride = 4, .global_ratio = 0.25};
+  // 5 chunks, the last of 2 tokens; bands of 3 chunks, pages of 1. Band and pages outside:
+  //   chunk 0 sees 4, 0, 1: 10 and 2; 1: 12 and 1; 2: 12 and 1; 3: 10 and 2; 4: 10 and 2.
+  // Of these the page tokens of chunks 0 to 3 see all 18 instead.
+  const double others = 3 * 12 + 3 * 13 + 3 * 13 + 3 * 12 + 2 * 12;
+  EXPECT_EQ(attention_pairs(config, AttentionKind::kRing, 18), others + 4 * 18);
+  config.attention_mode = AttentionMode::kCausal;
+  EXPECT_EQ(attention_pairs(config, AttentionKind::kFull, 18), 18 * 19 / 2);
 }
 
 TEST(ForwardMacs, AreCountedByHand) {
@@ -89,6 +148,20 @@ TEST(CacheEntries, AreTheArticlesAt40K) {
   // (m + 1) s + g n / s = 768 + 13 * 160, and the sinks.
   EXPECT_EQ(cache_entries(config, AttentionKind::kRing, 40960), 768 + 13 * 160 + 4);
   EXPECT_EQ(cache_entries(config, AttentionKind::kFull, 40960), 40960);
+}
+
+TEST(CacheEntries, TopPagesKeepAMeanKeyOfEachPage) {
+  ModelConfig config = preset("nano");
+  config.ring.select = GlobalSelect::kTopPages;
+  EXPECT_EQ(cache_entries(config, AttentionKind::kRing, 40960), 768 + 13 * 160 + 4 + 160 / 2);
+  config.ring.global_ratio = 0;
+  EXPECT_EQ(cache_entries(config, AttentionKind::kRing, 40960), 768 + 4);
+}
+
+TEST(CacheEntries, BothWaysNothingIsKept) {
+  ModelConfig config = preset("nano");
+  config.attention_mode = AttentionMode::kBidirectional;
+  EXPECT_EQ(cache_bytes(config, 40960, 2), 0);
 }
 
 TEST(CacheBytes, CountKeysAndValuesOfEveryLayer) {

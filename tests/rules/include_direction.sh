@@ -12,8 +12,9 @@ declare -A may_include=(
   [kernels]="base model kernels"
   [runtime]="base model text format kernels runtime"
   [eval]="base model text format kernels runtime eval"
+  [bench]="base model text format kernels runtime eval bench"
   [serve]="base model text format kernels runtime eval serve"
-  [cli]="base model text format kernels runtime eval serve cli"
+  [cli]="base model text format kernels runtime eval bench serve cli"
   [data]="base text data"
   [train]="base model text format kernels data train"
 )

@@ -1,0 +1,48 @@
+// `ringflash bench SUBJECT`: the table of what can be measured.
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+
+namespace ringflash::cli {
+namespace {
+
+constexpr CommandEntry kSubjects[] = {
+    {"attention", "Ring attention against full attention, ours and torch's: forward, backward, decode",
+     "ringflash bench attention --n 8192,40960 --threads 2 --json", make_bench_attention},
+    {"prefill", "Reading a long prompt with a whole model, against its twin with full attention",
+     "ringflash bench prefill --preset small --n 40960 --json", make_bench_prefill},
+};
+
+class BenchCommand final : public Command {
+ public:
+  void add_options(CLI::App& app) override {
+    app.require_subcommand(1);
+    for (const CommandEntry& entry : kSubjects) {
+      CLI::App* subject = app.add_subcommand(entry.name, entry.summary);
+      subject->fallthrough();  // --json and --threads may stand anywhere
+      subject->footer(std::string("--json and --threads as in `ringflash bench --help`.\n\nExample:\n  ") + entry.example);
+      subjects_.emplace_back(subject, entry.make());
+      subjects_.back().second->add_options(*subject);
+    }
+  }
+  Status check() const override { return chosen().check(); }
+  Status run(const CommonOptions& common) override { return chosen().run(common); }
+
+ private:
+  Command& chosen() const {
+    for (const auto& [app, subject] : subjects_) {
+      if (app->parsed()) return *subject;
+    }
+    RF_UNREACHABLE();  // the parser requires one
+  }
+
+  std::vector<std::pair<CLI::App*, std::unique_ptr<Command>>> subjects_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_bench_command() {
+  return std::make_unique<BenchCommand>();
+}
+
+}  // namespace ringflash::cli
