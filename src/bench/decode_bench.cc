@@ -42,7 +42,7 @@ DecodeBench::DecodeBench(const AttentionCase& attention, int64_t n, const Attent
 DecodeBench::LayerCache DecodeBench::fill(const ModelConfig& config) const {
   const int64_t width = config.key_value_size(), piece = config.ring.stride;
   const auto rope = kernels::shared_rope_table(n_, config.head_dim, config.rope_theta);
-  LayerCache cache(static_cast<size_t>(config.num_key_value_heads), HeadCache(config, config.attention.front(), n_));
+  LayerCache cache(static_cast<size_t>(config.num_key_value_heads), HeadCache(config, config.attention.front(), n_, kernels::table().key_type));
   executor_.for_each(config.num_key_value_heads, [&](int64_t head) {
     std::vector<float> rotated(static_cast<size_t>(piece * width));
     for (int64_t first = 0; first < n_; first += piece) {
