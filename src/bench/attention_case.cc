@@ -38,6 +38,7 @@ kernels::AttentionShape AttentionCase::shape(Variant variant, int64_t tokens) co
           .head_dim = head_dim,
           .rope_theta = model.rope_theta,
           .kind = model.attention.front(),
+          .mode = model.attention_mode,
           .ring = model.ring};
 }
 

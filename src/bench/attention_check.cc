@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdio>
 #include <set>
-#include <string_view>
 
 #include "base/rng.h"
 
@@ -11,8 +10,11 @@ namespace ringflash::bench {
 namespace {
 
 bool rounds_to_bf16(const kernels::Table& table) {
-  const std::string_view isa = table.isa;
-  return isa == "avx512bf16" || isa == "amx";
+  switch (table.key_type) {
+    case kernels::KeyType::kF32: return false;
+    case kernels::KeyType::kBf16: return true;
+  }
+  RF_UNREACHABLE();
 }
 
 /// Relative errors of random sign in each term of a sum over keys. bf16: the inputs' own rounding is in the reference

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/float16.h"
 
@@ -35,32 +36,78 @@ AttentionReference::AttentionReference(const kernels::AttentionShape& shape, con
     : shape_(shape),
       inputs_(inputs),
       round_(round_to_bf16),
-      rope_(kernels::shared_rope_table(shape.tokens, shape.head_dim, shape.rope_theta)) {}
+      rope_(kernels::shared_rope_table(shape.tokens, shape.head_dim, shape.rope_theta)) {
+  for (int64_t head = 0; head < shape.key_value_heads; ++head) pages_.push_back(select_pages(head));
+}
+
+AttentionReference::Pages AttentionReference::select_pages(int64_t key_value_head) const {
+  const RingGeometry& ring = shape_.ring;
+  Pages pages{.positions = {}, .index = kernels::PageIndex(shape_.head_dim)};
+  std::vector<int32_t> page(static_cast<size_t>(ring.page_tokens()));
+  if (shape_.kind == AttentionKind::kFull || page.empty()) return pages;
+  for (int64_t first = 0; first + ring.stride <= shape_.tokens; first += ring.stride) {
+    const float* scores = inputs_.router.data() + first * shape_.key_value_heads + key_value_head;
+    kernels::select_page(scores, shape_.key_value_heads, ring, page);
+    std::vector<int64_t>& positions = pages.positions.emplace_back();
+    std::vector<float> keys;
+    for (const int32_t offset : page) {
+      positions.push_back(first + offset);
+      const int64_t at = ((first + offset) * shape_.key_value_heads + key_value_head) * shape_.head_dim;
+      const std::vector<float> k = turn(inputs_.k.data() + at, first + offset, ring.global_rope);
+      keys.insert(keys.end(), k.begin(), k.end());
+    }
+    pages.index.add_page(keys);
+  }
+  return pages;
+}
+
+std::vector<int32_t> AttentionReference::chosen_pages(int64_t position, int64_t key_value_head,
+                                                      int64_t pages) const {
+  const RingGeometry& ring = shape_.ring;
+  const Pages& all = pages_[static_cast<size_t>(key_value_head)];
+  if (all.positions.empty() || pages == 0) return {};
+  std::vector<int32_t> chosen(static_cast<size_t>(pages));
+  std::iota(chosen.begin(), chosen.end(), 0);
+  if (ring.select == GlobalSelect::kAll) return chosen;
+  // The first query of the run chooses for all of it, with the sum of its heads.
+  const int64_t in_chunk = position % ring.stride;
+  const int64_t chooser = position - in_chunk % ring.top_pages_run;
+  const int64_t heads = shape_.heads / shape_.key_value_heads;
+  std::vector<float> queries;
+  for (int64_t h = 0; h < heads; ++h) {
+    const float* q = inputs_.q.data() + query_offset(chooser, key_value_head * heads + h);
+    const std::vector<float> turned = turn(q, chooser, ring.global_rope);
+    queries.insert(queries.end(), turned.begin(), turned.end());
+  }
+  const int64_t budget = ring.page_budget(ring.chunk(position) + 1);
+  all.index.choose(kernels::sum_heads(queries, shape_.head_dim), pages, budget, chosen);
+  return chosen;
+}
 
 std::vector<AttentionReference::Key> AttentionReference::visible(int64_t position,
                                                                  int64_t key_value_head) const {
   const RingGeometry& ring = shape_.ring;
   const bool is_ring = shape_.kind == AttentionKind::kRing;
-  const int64_t pages = is_ring ? std::max<int64_t>(ring.chunk(position) - ring.band_chunks(), 0) : 0;
+  const int64_t behind = is_ring ? std::max<int64_t>(ring.chunk(position) - ring.band_chunks(), 0) : 0;
   std::vector<Key> keys;
-  for (int64_t sink = 0; pages > 0 && sink < ring.sink_tokens; ++sink) keys.push_back({sink, true});
-  std::vector<int32_t> page(static_cast<size_t>(ring.page_tokens()));
-  for (int64_t j = 0; j < pages && !page.empty(); ++j) {
-    const float* scores = inputs_.router.data() + j * ring.stride * shape_.key_value_heads + key_value_head;
-    kernels::select_page(scores, shape_.key_value_heads, ring, page);
-    for (const int32_t offset : page) {
-      const int64_t u = j * ring.stride + offset;
+  for (int64_t sink = 0; behind > 0 && sink < ring.sink_tokens; ++sink) keys.push_back({sink, true});
+  for (const int32_t page : chosen_pages(position, key_value_head, behind)) {
+    for (const int64_t u : pages_[static_cast<size_t>(key_value_head)].positions[static_cast<size_t>(page)]) {
       if (u >= ring.sink_tokens) keys.push_back({u, true});  // a sink counts once
     }
   }
-  for (int64_t u = pages * ring.stride; u <= position; ++u) keys.push_back({u, false});
+  for (int64_t u = behind * ring.stride; u <= position; ++u) keys.push_back({u, false});
   return keys;
 }
 
-/// The head vector at `source` as kernels multiply it.
-std::vector<float> AttentionReference::load(const float* source, int64_t position, bool rotated) const {
+std::vector<float> AttentionReference::turn(const float* source, int64_t position, bool rotated) const {
   std::vector<float> vector(source, source + shape_.head_dim);
   if (rotated) kernels::rope_rotate(source, vector.data(), *rope_, position);
+  return vector;
+}
+
+std::vector<float> AttentionReference::load(const float* source, int64_t position, bool rotated) const {
+  std::vector<float> vector = turn(source, position, rotated);
   if (!round_) return vector;
   for (float& x : vector) x = to_float(to_bf16(x));
   return vector;
