@@ -111,7 +111,8 @@ inline void load_output_gradient(const TileRows& rows, const AttentionGradInput&
       const int64_t row = rows.offset(lane, input.token_stride, input.head_stride);
       Vec products{};
       for (int64_t i = 0; i < head_dim; i += kLanes) {
-        products += load_partial(input.dout + row + i, head_dim - i) *
+        // Rounded as in dout . v, so that where a query sees one key alone the two cancel.
+        products += rounded(load_partial(input.dout + row + i, head_dim - i)) *
                     load_partial(input.out + row + i, head_dim - i);
       }
       dot = sum(products);

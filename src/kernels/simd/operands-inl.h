@@ -58,6 +58,16 @@ inline __m512i to_bf16(Vec first, Vec second) {
 }
 #endif
 
+/// v as the products see it.
+inline Vec rounded(Vec v) {
+#if defined(RF_BF16)
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(to_bf16(v, v)));
+  return reinterpret_cast<Vec>(_mm512_slli_epi32(wide, 16));
+#else
+  return v;
+#endif
+}
+
 /// Writes kLanes columns of a right factor for two successive k, `even` being the first of a pair. `target` is
 /// where the columns of the earlier one begin; slots of one k are `stride` apart.
 inline void store_right(Slot* target, [[maybe_unused]] int64_t stride, Vec even, Vec odd) {
