@@ -16,6 +16,14 @@ double dot(const std::vector<float>& a, const std::vector<T>& b) {
   return sum;
 }
 
+/// How far a dot product of rounded factors may be off, in units of their relative error: it may itself be near 0.
+template <typename T>
+double dot_spread(const std::vector<float>& a, const std::vector<T>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) * b[i], 2);
+  return std::sqrt(sum);
+}
+
 /// log sigma(r).
 double bias_of(double r) {
   return r < 0 ? r - std::log1p(std::exp(r)) : -std::log1p(std::exp(-r));
@@ -143,14 +151,15 @@ void AttentionReference::add_dq(int64_t position, int64_t head, const std::vecto
   const double scale = 1 / std::sqrt(static_cast<double>(shape_.head_dim));
   const float* source = inputs_.dout.data() + query_offset(position, head);
   const std::vector<float> dout(source, source + shape_.head_dim);
-  const double delta = dot(dout, row.out);
+  const double delta = dot(dout, row.out), delta_spread = dot_spread(dout, row.out);
   std::vector<double> rotated(dout.size());
   for (size_t i = 0; i < keys.size(); ++i) {
     const std::vector<float> k = key(keys[i], head);
-    const double dp = dot(dout, value(keys[i], head));
+    const std::vector<float> v = value(keys[i], head);
+    const double dp = dot(dout, v);
     std::vector<double>& sum = is_rotated(keys[i]) ? rotated : row.dq;
     for (size_t c = 0; c < k.size(); ++c) sum[c] += scale * p[i] * (dp - delta) * k[c];
-    const double term = scale * p[i] * (std::abs(dp) + std::abs(delta));
+    const double term = scale * p[i] * (dot_spread(dout, v) + delta_spread);
     row.dq_spread += term * term * dot(k, k);
   }
   row.dq_spread = std::sqrt(row.dq_spread);

@@ -18,8 +18,9 @@ class DecodeBench {
   /// Checks position n - 1 against the reference.
   Status check(Variant variant);
 
-  /// Seconds in which the query at position n - 1 attends, all its heads, in one layer: the mean over many runs on
+  /// Seconds in which the query at position n - 1 attends, all its heads, in one layer: the mean over many tokens on
   /// several copies of the cache in turn, as the layers of a model have it, which do not stay in the processor's.
+  /// With top_pages every run of tokens chooses its pages once, which is part of it.
   double run(Variant variant);
 
   /// What one layer's cache has allocated.
@@ -28,13 +29,17 @@ class DecodeBench {
  private:
   using LayerCache = std::vector<HeadCache>;  ///< [KV head]
   LayerCache fill(const ModelConfig& config) const;
+  void append(const ModelConfig& config, int64_t head, int64_t first, int64_t end, HeadCache& cache) const;
+  void choose_pages(LayerCache& cache) const;
   void attend(const LayerCache& cache);
 
   const AttentionCase& attention_;
   int64_t n_;
   const AttentionInputs& inputs_;
   Executor& executor_;
-  AlignedVector<float> q_rotated_, out_;  ///< of position n - 1, [heads, head_dim]
+  int64_t run_begin_;                     ///< of the run of tokens that ends with n - 1
+  AlignedVector<float> q_rotated_;        ///< [n - run_begin, heads, head_dim]
+  AlignedVector<float> out_;              ///< of position n - 1, [heads, head_dim]
   std::map<Variant, LayerCache> caches_;
 };
 

@@ -24,7 +24,7 @@ const std::vector<PeakLoop>& loops() {
 
 /// FLOP per second of all threads.
 double time_loop(const PeakLoop& loop, Executor& executor) {
-  constexpr double kSeconds = 0.02;
+  constexpr double kSeconds = 0.01;
   constexpr int64_t kProbe = 2000;
   const Stopwatch probe;
   loop.run(kProbe);

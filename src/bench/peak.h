@@ -21,7 +21,7 @@ class PeakMeter {
   /// `executor` must outlive the meter.
   explicit PeakMeter(Executor& executor);
 
-  /// Runs each of the machine's instructions for about 20 ms on all threads.
+  /// Runs each of the machine's instructions for about 10 ms on all threads.
   void sample();
 
   const std::vector<Peak>& peaks() const { return peaks_; }

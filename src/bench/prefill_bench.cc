@@ -23,6 +23,7 @@ Result<Model> load_variant(const std::filesystem::path& file, Variant variant) {
         return;
       case Variant::kRingTopPages:
         config.ring.select = GlobalSelect::kTopPages;
+        config.ring.top_pages_run = std::min(config.ring.top_pages_run, config.ring.stride);
         return;
     }
     RF_UNREACHABLE();

@@ -16,7 +16,6 @@ constexpr CommandEntry kSubjects[] = {
 class BenchCommand final : public Command {
  public:
   void add_options(CLI::App& app) override {
-    app.require_subcommand(1);
     for (const CommandEntry& entry : kSubjects) {
       CLI::App* subject = app.add_subcommand(entry.name, entry.summary);
       subject->fallthrough();  // --json and --threads may stand anywhere
@@ -25,15 +24,24 @@ class BenchCommand final : public Command {
       subjects_.back().second->add_options(*subject);
     }
   }
-  Status check() const override { return chosen().check(); }
-  Status run(const CommonOptions& common) override { return chosen().run(common); }
+  Status check() const override {
+    if (Command* subject = chosen()) return subject->check();
+    std::string names;
+    for (const CommandEntry& entry : kSubjects) names += std::string(names.empty() ? "" : " or ") + entry.name;
+    return Error{"bench: expected what to measure: " + names};
+  }
+  Status run(const CommonOptions& common) override {
+    RF_CHECK(chosen() != nullptr);
+    return chosen()->run(common);
+  }
 
  private:
-  Command& chosen() const {
+  /// Null where none was given.
+  Command* chosen() const {
     for (const auto& [app, subject] : subjects_) {
-      if (app->parsed()) return *subject;
+      if (app->parsed()) return subject.get();
     }
-    RF_UNREACHABLE();  // the parser requires one
+    return nullptr;
   }
 
   std::vector<std::pair<CLI::App*, std::unique_ptr<Command>>> subjects_;
