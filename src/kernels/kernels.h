@@ -20,9 +20,9 @@ namespace ringflash::kernels {
 /// The queries of one KV head's group: `tokens` consecutive positions times `heads` query heads that share keys.
 struct QueryBlock {
   const float* q;         ///< rotated queries: q[t * token_stride + h * head_stride + i]
-  const float* q_global;  ///< the same unrotated, for spans with `global` set; may be q itself
+  const float* q_global;  ///< the same unrotated, for spans with `global` set, tokens global_token_stride apart
   int64_t tokens, heads, head_dim;
-  int64_t token_stride, head_stride;
+  int64_t token_stride, global_token_stride, head_stride;
   float scale;            ///< logits are scale * (q . k) + bias
 };
 

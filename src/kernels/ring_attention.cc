@@ -31,17 +31,16 @@ void attention_forward(const AttentionShape& shape, const float* q, const float*
     AlignedVector<float> block_out, block_lse;
     for (const QueryGroup& block : cut_blocks(shape, keys[segment.document], segment.begin, segment.end)) {
       work.load(block);
-      const QueryBlock queries = work.queries();
-      block_out.resize(static_cast<size_t>(queries.tokens * queries.token_stride));
-      block_lse.resize(static_cast<size_t>(queries.tokens * queries.heads));
-      table.attend(queries, work.spans(),
-                   {.out = block_out.data(),
-                    .token_stride = queries.token_stride,
-                    .head_stride = queries.head_stride,
-                    .lse = block_lse.data(),
-                    .lse_token_stride = queries.heads});
-      work.copy_out(block_out, shape.head_dim, out);
-      work.copy_out(block_lse, 1, lse);
+      const auto out_rows = work.result_rows(out, shape.head_dim, block_out);
+      const auto lse_rows = work.result_rows(lse, 1, block_lse);
+      table.attend(work.queries(), work.spans(),
+                   {.out = out_rows.data,
+                    .token_stride = out_rows.token_stride,
+                    .head_stride = shape.head_dim,
+                    .lse = lse_rows.data,
+                    .lse_token_stride = lse_rows.token_stride});
+      work.store(block_out, shape.head_dim, out);
+      work.store(block_lse, 1, lse);
     }
   });
 }

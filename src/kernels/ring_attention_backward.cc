@@ -98,7 +98,7 @@ class SegmentBackward {
   BlockWork work_;
   int64_t padded_;
   SegmentGrad grad_;
-  AlignedVector<float> out_, lse_, dout_, dq_rotated_, dq_plain_, gathered_dbias_, query_bias_;
+  AlignedVector<float> out_, lse_, dout_, dq_, dq_rotated_, dq_plain_, gathered_dbias_, query_bias_;
   KeyGrad gathered_;
 };
 
@@ -133,11 +133,11 @@ void SegmentBackward::run(const QueryGroup& block, float* dq) {
   work_.load(block);
   const QueryBlock queries = work_.queries();
   const int64_t head_dim = in_.shape.head_dim;
-  work_.copy_in(incoming_.out, head_dim, out_);
-  work_.copy_in(incoming_.dout, head_dim, dout_);
-  work_.copy_in(incoming_.lse, 1, lse_);
-  dq_rotated_.assign(out_.size(), 0.0f);
-  dq_plain_.assign(out_.size(), 0.0f);
+  const auto out = work_.rows(incoming_.out, head_dim, out_);
+  const auto dout = work_.rows(incoming_.dout, head_dim, dout_);
+  const auto lse = work_.rows(incoming_.lse, 1, lse_);
+  dq_rotated_.assign(static_cast<size_t>(queries.tokens * queries.token_stride), 0.0f);
+  dq_plain_.assign(dq_rotated_.size(), 0.0f);
   query_bias_.assign(block.positions.size(), 0.0f);
   std::vector<KeySpanGrad> grads;
   for (size_t i = 0; i < work_.spans().size(); ++i) {
@@ -149,12 +149,12 @@ void SegmentBackward::run(const QueryGroup& block, float* dq) {
     grads.push_back(span_grad(work_.set(i)));
   }
   in_.table.attend_backward(queries, work_.spans(),
-                            {.dout = dout_.data(),
-                             .out = out_.data(),
-                             .token_stride = queries.token_stride,
-                             .head_stride = queries.head_stride,
-                             .lse = lse_.data(),
-                             .lse_token_stride = queries.heads},
+                            {.dout = dout.data,
+                             .out = out.data,
+                             .token_stride = out.token_stride,
+                             .head_stride = head_dim,
+                             .lse = lse.data,
+                             .lse_token_stride = lse.token_stride},
                             {.dq = dq_rotated_.data(),
                              .dq_global = dq_plain_.data(),
                              .token_stride = queries.token_stride,
@@ -166,13 +166,17 @@ void SegmentBackward::run(const QueryGroup& block, float* dq) {
 }
 
 void SegmentBackward::store_query_gradient(const QueryGroup& block, float* dq) {
-  const int64_t head_dim = in_.shape.head_dim, row = group_size(in_.shape) * head_dim;
-  for (int64_t i = 0; i < std::ssize(dq_rotated_); i += head_dim) {
-    float* rotated = dq_rotated_.data() + i;
-    rope_unrotate(rotated, rotated, in_.rope, block.positions[static_cast<size_t>(i / row)]);
-    add(dq_plain_.data() + i, head_dim, rotated);
+  const int64_t head_dim = in_.shape.head_dim, group = group_size(in_.shape);
+  const auto target = work_.result_rows(dq, head_dim, dq_);
+  for (size_t i = 0; i < block.positions.size(); ++i) {
+    for (int64_t h = 0; h < group; ++h) {
+      const int64_t source = (static_cast<int64_t>(i) * group + h) * head_dim;
+      float* row = target.data + static_cast<int64_t>(i) * target.token_stride + h * head_dim;
+      rope_unrotate(dq_rotated_.data() + source, row, in_.rope, block.positions[i]);
+      add(dq_plain_.data() + source, head_dim, row);
+    }
   }
-  work_.copy_out(dq_rotated_, head_dim, dq);
+  work_.store(dq_, head_dim, dq);
 }
 
 void SegmentBackward::scatter_gathered() {

@@ -116,23 +116,27 @@ void BlockWork::load(const QueryGroup& block) {
 }
 
 void BlockWork::load_queries() {
-  const int64_t head_dim = in_.shape.head_dim;
-  copy_in(in_.q, head_dim, plain_);
-  rotated_.resize(plain_.size());
-  const int64_t row = group_size(in_.shape) * head_dim;
-  for (int64_t i = 0; i < std::ssize(plain_); i += head_dim) {
-    rope_rotate(plain_.data() + i, rotated_.data() + i, in_.rope, block_->positions[static_cast<size_t>(i / row)]);
+  const int64_t head_dim = in_.shape.head_dim, group = group_size(in_.shape);
+  plain_ = rows(in_.q, head_dim, plain_scratch_);
+  rotated_.resize(block_->positions.size() * static_cast<size_t>(group * head_dim));
+  float* rotated = rotated_.data();
+  for (size_t i = 0; i < block_->positions.size(); ++i) {
+    const float* plain = plain_.data + static_cast<int64_t>(i) * plain_.token_stride;
+    for (int64_t h = 0; h < group; ++h, rotated += head_dim) {
+      rope_rotate(plain + h * head_dim, rotated, in_.rope, block_->positions[i]);
+    }
   }
 }
 
 QueryBlock BlockWork::queries() const {
   const int64_t head_dim = in_.shape.head_dim, group = group_size(in_.shape);
   return {.q = rotated_.data(),
-          .q_global = plain_.data(),
+          .q_global = plain_.data,
           .tokens = std::ssize(block_->positions),
           .heads = group,
           .head_dim = head_dim,
           .token_stride = group * head_dim,
+          .global_token_stride = plain_.token_stride,
           .head_stride = head_dim,
           .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)))};
 }
@@ -237,22 +241,43 @@ void BlockWork::add_ring_spans() {
   }
 }
 
-void BlockWork::copy_in(const float* tensor, int64_t width, AlignedVector<float>& rows) const {
-  const int64_t row = group_size(in_.shape) * width;
-  rows.resize(block_->positions.size() * static_cast<size_t>(row));
-  float* target = rows.data();
-  for (const int64_t t : block_->positions) {
-    std::copy_n(tensor + ((document_.begin + t) * in_.shape.key_value_heads + document_.head) * row, row, target);
-    target += row;
-  }
+bool BlockWork::successive() const {
+  return block_->positions.back() - block_->positions.front() == std::ssize(block_->positions) - 1;
 }
 
-void BlockWork::copy_out(const AlignedVector<float>& rows, int64_t width, float* tensor) const {
-  const int64_t row = group_size(in_.shape) * width;
-  const float* source = rows.data();
+const float* BlockWork::row(const float* tensor, int64_t width, int64_t position) const {
+  return tensor + ((document_.begin + position) * in_.shape.key_value_heads + document_.head) *
+                      group_size(in_.shape) * width;
+}
+
+BlockWork::Rows BlockWork::rows(const float* tensor, int64_t width, AlignedVector<float>& scratch) const {
+  if (successive()) {
+    return {.data = row(tensor, width, block_->positions.front()), .token_stride = in_.shape.heads * width};
+  }
+  const int64_t group_width = group_size(in_.shape) * width;
+  scratch.resize(block_->positions.size() * static_cast<size_t>(group_width));
+  float* target = scratch.data();
+  for (const int64_t t : block_->positions) target = std::copy_n(row(tensor, width, t), group_width, target);
+  return {.data = scratch.data(), .token_stride = group_width};
+}
+
+BlockWork::MutableRows BlockWork::result_rows(float* tensor, int64_t width, AlignedVector<float>& scratch) const {
+  if (successive()) {
+    float* data = tensor + (row(tensor, width, block_->positions.front()) - tensor);
+    return {.data = data, .token_stride = in_.shape.heads * width};
+  }
+  const int64_t group_width = group_size(in_.shape) * width;
+  scratch.resize(block_->positions.size() * static_cast<size_t>(group_width));
+  return {.data = scratch.data(), .token_stride = group_width};
+}
+
+void BlockWork::store(const AlignedVector<float>& scratch, int64_t width, float* tensor) const {
+  if (successive()) return;
+  const int64_t group_width = group_size(in_.shape) * width;
+  const float* source = scratch.data();
   for (const int64_t t : block_->positions) {
-    std::copy_n(source, row, tensor + ((document_.begin + t) * in_.shape.key_value_heads + document_.head) * row);
-    source += row;
+    std::copy_n(source, group_width, tensor + (row(tensor, width, t) - tensor));
+    source += group_width;
   }
 }
 

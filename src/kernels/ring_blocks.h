@@ -36,7 +36,7 @@ std::vector<QueryGroup> cut_blocks(const AttentionShape& shape, const HeadKeys& 
 /// Which of a document's keys a span holds.
 enum class KeySet { kLocal, kPlain, kGlobal, kGathered };
 
-/// One block's queries in private contiguous memory, [tokens, group, head_dim], the spans they see, and where
+/// One block's queries, rotated ones in private memory [tokens, group, head_dim], the spans they see, and where
 /// their results go. Made once per task and filled again for each block.
 class BlockWork {
  public:
@@ -51,11 +51,26 @@ class BlockWork {
   /// Where the gathered keys lie among HeadKeys::positions.
   std::span<const int64_t> gathered_positions() const { return gathered_positions_; }
 
-  /// Rows of a tensor of the batch, [tokens, heads, width], that belong to the block.
-  void copy_in(const float* tensor, int64_t width, AlignedVector<float>& rows) const;
-  void copy_out(const AlignedVector<float>& rows, int64_t width, float* tensor) const;
+  /// The block's rows of a tensor of the batch, [tokens, heads, width]: where they lie if they are successive
+  /// ones, else a copy in `scratch`.
+  struct Rows {
+    const float* data;
+    int64_t token_stride;
+  };
+  Rows rows(const float* tensor, int64_t width, AlignedVector<float>& scratch) const;
+
+  /// Where the block's rows of a result can be written: in place, or in `scratch`, from where store() puts them
+  /// into the tensor.
+  struct MutableRows {
+    float* data;
+    int64_t token_stride;
+  };
+  MutableRows result_rows(float* tensor, int64_t width, AlignedVector<float>& scratch) const;
+  void store(const AlignedVector<float>& scratch, int64_t width, float* tensor) const;
 
  private:
+  bool successive() const;
+  const float* row(const float* tensor, int64_t width, int64_t position) const;
   void load_queries();
   void add_span(KeySet set, int64_t begin, int64_t end, int64_t visible);
   void add_causal_spans();
@@ -66,7 +81,8 @@ class BlockWork {
   const DocumentHead& document_;
   const HeadKeys& keys_;
   const QueryGroup* block_ = nullptr;
-  AlignedVector<float> rotated_, plain_, query_bias_;
+  AlignedVector<float> rotated_, plain_scratch_, query_bias_;
+  Rows plain_{};
   std::vector<KeySpan> spans_;
   std::vector<KeySet> sets_;
   GatheredPages gathered_, gathered_swapped_;

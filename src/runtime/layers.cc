@@ -145,6 +145,7 @@ void attend_block(TokenRun piece, int64_t head, int64_t begin, int64_t count, co
                        .heads = c.heads_per_group(),
                        .head_dim = c.head_dim,
                        .token_stride = c.query_size(),
+                       .global_token_stride = c.query_size(),
                        .head_stride = c.head_dim,
                        .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)))},
                       spans,

@@ -109,6 +109,7 @@ struct Problem {
             .heads = spec.heads,
             .head_dim = spec.head_dim,
             .token_stride = q.stride * spec.heads,
+            .global_token_stride = q_global.stride * spec.heads,
             .head_stride = q.stride,
             .scale = scale};
   }

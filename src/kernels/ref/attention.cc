@@ -18,7 +18,9 @@ double dot(const float* a, const float* b, int64_t count) {
 }
 
 const float* query_row(const QueryBlock& queries, const KeySpan& span, int64_t t, int64_t h) {
-  return (span.global ? queries.q_global : queries.q) + t * queries.token_stride + h * queries.head_stride;
+  const float* token = span.global ? queries.q_global + t * queries.global_token_stride
+                                   : queries.q + t * queries.token_stride;
+  return token + h * queries.head_stride;
 }
 
 /// One past the last key that query token t sees.

@@ -163,12 +163,13 @@ inline void backward_tile(const QueryBlock& queries, std::span<const KeySpan> sp
   for (Vec& factor : one) factor = broadcast(1.0f);
   for (const bool global : {false, true}) {
     const float* q = global ? queries.q_global : queries.q;
+    const int64_t token_stride = global ? queries.global_token_stride : queries.token_stride;
     bool loaded = false;
     for (size_t i = 0; i < spans.size(); ++i) {
       if (spans[i].global != global) continue;
       if (!loaded) {
-        load_tile<kVecs>(rows, q, queries.token_stride, queries.head_stride, head_dim, padded, tile.q);
-        load_rows<kVecs>(rows, q, queries.token_stride, queries.head_stride, head_dim, padded, tile.q_rows);
+        load_tile<kVecs>(rows, q, token_stride, queries.head_stride, head_dim, padded, tile.q);
+        load_rows<kVecs>(rows, q, token_stride, queries.head_stride, head_dim, padded, tile.q_rows);
         for (int64_t k = 0; k < padded * kStride; ++k) tile.dq[k] = 0.0f;
         loaded = true;
       }

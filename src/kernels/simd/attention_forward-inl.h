@@ -113,8 +113,9 @@ inline void attend_tile(const QueryBlock& queries, std::span<const KeySpan> span
     for (const KeySpan& span : spans) {
       if (span.global != global) continue;
       if (!loaded) {
-        load_tile<kVecs>(rows, global ? queries.q_global : queries.q, queries.token_stride,
-                         queries.head_stride, queries.head_dim, padded, q);
+        load_tile<kVecs>(rows, global ? queries.q_global : queries.q,
+                         global ? queries.global_token_stride : queries.token_stride, queries.head_stride,
+                         queries.head_dim, padded, q);
         loaded = true;
       }
       const TileView<kVecs> view(rows, span);

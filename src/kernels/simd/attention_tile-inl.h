@@ -236,18 +236,19 @@ template <int kVecs>
 inline float bias_and_mask(const KeySpan& span, const TileView<kVecs>& view, float scale, int64_t first,
                            int64_t count, float* products) {
   const bool biased = span.bias != nullptr || span.query_bias != nullptr;
-  const bool masked = first < span.begin || first + count > view.least;
-  if (!biased && !masked) return scale;
-  for (int64_t j = 0; j < count; ++j) {
-    const int64_t key = first + j;
-    const float bias = span.bias && key < span.end ? kLog2E * span.bias[key] : 0.0f;
-    const VecI seen = VecI{} + (key < span.begin ? INT32_MAX : static_cast<int32_t>(key));
+  for (int64_t block = 0; block < count; block += kBlockKeys) {
+    const int64_t begin = first + block, end = begin + kBlockKeys;
+    if (!biased && begin >= span.begin && end <= view.least) continue;
+    for (int64_t key = begin; key < end; ++key) {
+      const float bias = span.bias && key < span.end ? kLog2E * span.bias[key] : 0.0f;
+      const VecI seen = VecI{} + (key < span.begin ? INT32_MAX : static_cast<int32_t>(key));
 #pragma GCC unroll 4
-    for (int v = 0; v < kVecs; ++v) {
-      float* p = products + (j * kVecs + v) * kLanes;
-      const Vec product = load(p);
-      const Vec value = biased ? product * scale + (view.query_bias[v] + bias) : product;
-      store(p, view.end[v] > seen ? value : Vec{} - __builtin_inff());
+      for (int v = 0; v < kVecs; ++v) {
+        float* p = products + ((key - first) * kVecs + v) * kLanes;
+        const Vec product = load(p);
+        const Vec value = biased ? product * scale + (view.query_bias[v] + bias) : product;
+        store(p, view.end[v] > seen ? value : Vec{} - __builtin_inff());
+      }
     }
   }
   return biased ? 1.0f : scale;
