@@ -19,7 +19,8 @@ class BenchCommand final : public Command {
     for (const CommandEntry& entry : kSubjects) {
       CLI::App* subject = app.add_subcommand(entry.name, entry.summary);
       subject->fallthrough();  // --json and --threads may stand anywhere
-      subject->footer(std::string("--json and --threads as in `ringflash bench --help`.\n\nExample:\n  ") + entry.example);
+      subject->footer(std::string("--json and --threads as in `ringflash bench --help`.\n\nExample:\n  ") +
+                      entry.example);
       subjects_.emplace_back(subject, entry.make());
       subjects_.back().second->add_options(*subject);
     }

@@ -1,8 +1,10 @@
 #include <stdlib.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "base/thread_pool.h"
 #include "bench/prefill_bench.h"
@@ -55,7 +57,8 @@ class BenchPrefill final : public Command {
 };
 
 void BenchPrefill::add_options(CLI::App& app) {
-  CLI::Option* model = app.add_option("MODEL", model_file_, "GGUF file; without one, random weights")->type_name("FILE");
+  CLI::Option* model = app.add_option("MODEL", model_file_, "GGUF file; without one, random weights");
+  model->type_name("FILE");
   app.add_option("--preset", preset_, "Shape of the random weights")
       ->type_name("NAME")
       ->capture_default_str()

@@ -99,8 +99,8 @@ TEST(CheckAttention, RefusesOneWrongRowAndNaN) {
       const Status status = check(attention, Variant::kRingAll, kTokens, inputs, outputs, table);
       ASSERT_FALSE(status) << wrong;
       // Number 77 of [tokens, 4 heads, 32].
-      EXPECT_TRUE(status.error().message.starts_with(of_dq ? "dq of position 0, head 2" : "output of position 0, head 2"))
-          << status.error().message;
+      const char* place = of_dq ? "dq of position 0, head 2" : "output of position 0, head 2";
+      EXPECT_TRUE(status.error().message.starts_with(place)) << status.error().message;
     }
   }
 }

@@ -70,7 +70,8 @@ TEST(Bench, WithoutTorchOneLineSaysHowToGetIt) {
   const Outcome outcome = run_ringflash({"bench", "attention", "--n", "20", "--rounds", "1", "--pass", "forward"},
                                         {.environment = {{"RINGFLASH_PYTHON", "/nowhere/python"}}});
   EXPECT_EQ(outcome.exit_code, 0);
-  EXPECT_NE(outcome.err.find("no torch_sdpa row (/nowhere/python: cannot be started"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("no torch_sdpa row (/nowhere/python: cannot be started"), std::string::npos)
+      << outcome.err;
   EXPECT_NE(outcome.err.find("RINGFLASH_PYTHON"), std::string::npos);
   EXPECT_EQ(outcome.out.find("torch"), std::string::npos);
 }
