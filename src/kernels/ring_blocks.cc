@@ -103,6 +103,7 @@ BlockWork::BlockWork(const AttentionInputs& in, const DocumentHead& document, co
 void BlockWork::load(const QueryGroup& block) {
   block_ = &block;
   load_queries();
+  prefetch_next();
   spans_.clear();
   sets_.clear();
   const bool causal = in_.shape.mode == AttentionMode::kCausal;
@@ -112,6 +113,18 @@ void BlockWork::load(const QueryGroup& block) {
     add_span(KeySet::kLocal, 0, document_.tokens(), kAllVisible);
   } else {
     add_ring_spans();
+  }
+}
+
+/// The next block's queries come from memory while this one's are worked on.
+void BlockWork::prefetch_next() const {
+  if (!successive()) return;
+  const int64_t width = group_size(in_.shape) * in_.shape.head_dim, begin = block_->positions.back() + 1;
+  const int64_t end = std::min(begin + std::ssize(block_->positions), document_.tokens());
+  constexpr int64_t kLineFloats = 16;
+  for (int64_t t = begin; t < end; ++t) {
+    const float* next = row(in_.q, in_.shape.head_dim, t);
+    for (int64_t i = 0; i < width; i += kLineFloats) __builtin_prefetch(next + i, 0, 2);
   }
 }
 

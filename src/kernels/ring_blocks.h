@@ -72,6 +72,7 @@ class BlockWork {
   bool successive() const;
   const float* row(const float* tensor, int64_t width, int64_t position) const;
   void load_queries();
+  void prefetch_next() const;
   void add_span(KeySet set, int64_t begin, int64_t end, int64_t visible);
   void add_causal_spans();
   void add_ring_spans();

@@ -34,7 +34,7 @@ struct RingGeometry {
   int64_t sink_tokens = 4;    ///< the first positions, visible to all; at most stride
   bool global_rope = false;   ///< whether q and k of global logits are rotated
   GlobalSelect select = GlobalSelect::kAll;  ///< config key global_select
-  int64_t top_pages_factor = 4;  ///< kappa: kTopPages reads kappa * ceil(log2 C) pages at chunk C - 1
+  int64_t top_pages_factor = 2;  ///< kappa: kTopPages reads kappa * ceil(log2 C) pages at chunk C - 1
   int64_t top_pages_run = 32;    ///< consecutive tokens of a chunk that read the pages their first one chose
 
   int64_t band_chunks() const { return window / stride; }          ///< m of DESIGN section 3

@@ -12,7 +12,7 @@ namespace ringflash::kernels::RF_ISA {
 template <int kVecs>
 struct GradTile {
   int64_t padded_dim;
-  float scale;              ///< of the logits
+  float scale, log2_scale;  ///< of the logits, and of those in units of log 2
   Vec lse[kVecs];           ///< in units of log 2; huge where the row saw nothing, so that p = 0
   Vec dout_dot_out[kVecs];
   Slot *q, *dout;           ///< right factors summed over elements
@@ -26,7 +26,7 @@ struct GradTile {
 /// The gradients of a pair of keys' logits, in all the layouts. What they sum to over the keys is added to
 /// query_sum, and over the lanes of each vector to key_sum.
 template <int kVecs>
-inline void weigh_pair(const GradTile<kVecs>& tile, float unit, int64_t j, Vec (&query_sum)[kVecs], Vec (&key_sum)[2]) {
+inline void weigh_pair(const GradTile<kVecs>& tile, int64_t j, Vec (&query_sum)[kVecs], Vec (&key_sum)[2]) {
   constexpr int64_t kStride = kVecs * kLanes;
   Vec p[2][kVecs], dlogit[2][kVecs];
 #pragma GCC unroll 2
@@ -34,7 +34,7 @@ inline void weigh_pair(const GradTile<kVecs>& tile, float unit, int64_t j, Vec (
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
       const int64_t at = (j + k) * kStride + v * kLanes;
-      p[k][v] = exp2_weight(load(tile.p + at) * unit - tile.lse[v]);
+      p[k][v] = exp2_weight(load(tile.p + at) * tile.log2_scale - tile.lse[v]);
       dlogit[k][v] = p[k][v] * (load(tile.dlogit + at) - tile.dout_dot_out[v]);
       query_sum[v] += dlogit[k][v];
       key_sum[k] += dlogit[k][v];
@@ -66,11 +66,11 @@ inline void weigh_pair(const GradTile<kVecs>& tile, float unit, int64_t j, Vec (
 
 /// The same for all keys of a step, with the gradients of their biases.
 template <int kVecs>
-inline void weigh_keys(const GradTile<kVecs>& tile, float unit, const KeySpan& span, float* dbias,
+inline void weigh_keys(const GradTile<kVecs>& tile, const KeySpan& span, float* dbias,
                        int64_t first, int64_t count, Vec (&query_sum)[kVecs]) {
   for (int64_t j = 0; j < count; j += 2) {
     Vec key_sum[2] = {};
-    weigh_pair(tile, unit, j, query_sum, key_sum);
+    weigh_pair(tile, j, query_sum, key_sum);
     if (dbias == nullptr) continue;
     for (int64_t key = larger(first + j, span.begin); key < smaller(first + j + 2, span.end); ++key) {
       dbias[key] += sum(key_sum[key - first - j]);
@@ -84,10 +84,9 @@ inline void backward_keys(const GradTile<kVecs>& tile, const KeySpan& span, cons
                           int64_t blocks, const KeySpanGrad& grad, Vec (&query_sum)[kVecs]) {
   constexpr int64_t kStride = kVecs * kLanes;
   const int64_t count = blocks * kBlockKeys, padded = tile.padded_dim;
-  multiply_keys<kVecs>(span.rows, first, blocks, padded, tile.q, tile.p);
-  const float unit = bias_and_mask(span, view, tile.scale * kLog2E, first * kBlockKeys, count, tile.p);
+  multiply_queries(span, view, tile.log2_scale, first, blocks, padded, tile.q, tile.p);
   multiply_keys<kVecs>(span.swapped, first, blocks, padded, tile.dout, tile.dlogit);
-  weigh_keys(tile, unit, span, grad.dbias, first * kBlockKeys, count, query_sum);
+  weigh_keys(tile, span, grad.dbias, first * kBlockKeys, count, query_sum);
   multiply<true>(value_columns(span.swapped, first), padded, count / kSlotNumbers, tile.dlogit_keys, kStride,
                  kStride, tile.dq, kStride);
   const int64_t row = kStride / kSlotNumbers, rows = first * kBlockKeys * padded;
@@ -147,6 +146,7 @@ inline void backward_tile(const QueryBlock& queries, std::span<const KeySpan> sp
   Scratch scratch((5 * padded + 3 * kStepKeys) * kStride);
   GradTile<kVecs> tile{.padded_dim = padded,
                        .scale = queries.scale,
+                       .log2_scale = queries.scale * kLog2E,
                        .lse = {},
                        .dout_dot_out = {},
                        .q = scratch.take(padded * kStride),

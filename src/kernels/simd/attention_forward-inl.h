@@ -36,19 +36,19 @@ inline void raise_maximum(SoftmaxTile<kVecs>& state, const Vec (&maximum)[kVecs]
   }
 }
 
-/// Turns the logits of `count` keys, an even number, given as products to be multiplied with `unit`, into weights,
+/// Turns the logits of `count` keys, an even number, given as products to be multiplied with `scale`, into weights,
 /// and adds those to the totals. A pair's weights take no more room than its logits, so they overwrite logits
 /// that were read.
 template <int kVecs>
-inline void weigh(int64_t count, float unit, SoftmaxTile<kVecs>& state) {
+[[gnu::noinline]] inline void weigh(int64_t count, float scale, SoftmaxTile<kVecs>& state) {
   constexpr int64_t kStride = kVecs * kLanes;
   for (int64_t j = 0; j < count; j += 2) {
     const float* logits = state.logits + j * kStride;
     Slot* weights = right_slot(state.logits, j, kStride);
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
-      const Vec even = exp2_weight(load(logits + v * kLanes) * unit - state.maximum[v]);
-      const Vec odd = exp2_weight(load(logits + kStride + v * kLanes) * unit - state.maximum[v]);
+      const Vec even = exp2_weight(load(logits + v * kLanes) * scale - state.maximum[v]);
+      const Vec odd = exp2_weight(load(logits + kStride + v * kLanes) * scale - state.maximum[v]);
       state.total[v] += even + odd;
       store_right(weights + v * kLanes, kStride, even, odd);
     }
@@ -61,8 +61,7 @@ inline void attend_keys(const Slot* q, float scale, const KeySpan& span, const T
                         int64_t first, int64_t blocks, int64_t padded_dim, SoftmaxTile<kVecs>& state) {
   constexpr int64_t kStride = kVecs * kLanes;
   const int64_t count = blocks * kBlockKeys;
-  multiply_keys<kVecs>(span.rows, first, blocks, padded_dim, q, state.logits);
-  const float unit = bias_and_mask(span, view, scale, first * kBlockKeys, count, state.logits);
+  multiply_queries(span, view, scale, first, blocks, padded_dim, q, state.logits);
   Vec maximum[kVecs];
   for (int v = 0; v < kVecs; ++v) maximum[v] = load(state.logits + v * kLanes);
   for (int64_t j = 1; j < count; ++j) {
@@ -71,9 +70,9 @@ inline void attend_keys(const Slot* q, float scale, const KeySpan& span, const T
       maximum[v] = max(maximum[v], load(state.logits + j * kStride + v * kLanes));
     }
   }
-  for (int v = 0; v < kVecs; ++v) maximum[v] = max(state.maximum[v], maximum[v] * unit);
+  for (int v = 0; v < kVecs; ++v) maximum[v] = max(state.maximum[v], maximum[v] * scale);
   raise_maximum(state, maximum, padded_dim);
-  weigh(count, unit, state);
+  weigh(count, scale, state);
   multiply<true>(value_columns(span.rows, first), padded_dim, count / kSlotNumbers, state.logits, kStride, kStride, state.sum,
                  kStride);
 }

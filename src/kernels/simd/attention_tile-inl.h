@@ -143,7 +143,7 @@ struct TileRows {
 /// The rows as a right factor summed over the elements: (i, lane) = rows' element i for i < padded_width, a
 /// multiple of 32; 0 past the width and the last row.
 template <int kVecs>
-inline void load_tile(const TileRows& rows, const float* source, int64_t token_stride, int64_t head_stride,
+[[gnu::noinline]] inline void load_tile(const TileRows& rows, const float* source, int64_t token_stride, int64_t head_stride,
                       int64_t width, int64_t padded_width, Slot* tile) {
   for (int64_t lane = 0; lane < kVecs * kLanes; lane += kLanes) {
     const float* row[kLanes];
@@ -185,7 +185,7 @@ inline void load_rows(const TileRows& rows, const float* source, int64_t token_s
 
 /// Row's element i (+)= factor[lane] * tile[i][lane], in fp32.
 template <int kVecs, bool kAdd>
-inline void store_tile(const TileRows& rows, const float* tile, const Vec (&factor)[kVecs], int64_t width,
+[[gnu::noinline]] inline void store_tile(const TileRows& rows, const float* tile, const Vec (&factor)[kVecs], int64_t width,
                        int64_t token_stride, int64_t head_stride, float* target) {
   for (int v = 0; v < kVecs; ++v) {
     for (int64_t i = 0; i < width; i += kLanes) {
@@ -229,29 +229,22 @@ struct TileView {
   }
 };
 
-/// Finishes the products q.k of keys [first, first + count), in place: adds the biases, and writes -infinity
-/// where the lane does not see the key. Returns what the products are still to be multiplied with to be logits in
-/// units of log 2; that depends on the span alone, so that a query's bits do not depend on its neighbours.
+/// Writes -infinity over the products q.k of keys [first, first + count) where the lane does not see the key.
 template <int kVecs>
-inline float bias_and_mask(const KeySpan& span, const TileView<kVecs>& view, float scale, int64_t first,
-                           int64_t count, float* products) {
-  const bool biased = span.bias != nullptr || span.query_bias != nullptr;
+inline void mask_keys(const KeySpan& span, const TileView<kVecs>& view, int64_t first, int64_t count,
+                      float* products) {
   for (int64_t block = 0; block < count; block += kBlockKeys) {
     const int64_t begin = first + block, end = begin + kBlockKeys;
-    if (!biased && begin >= span.begin && end <= view.least) continue;
+    if (begin >= span.begin && end <= view.least) continue;
     for (int64_t key = begin; key < end; ++key) {
-      const float bias = span.bias && key < span.end ? kLog2E * span.bias[key] : 0.0f;
       const VecI seen = VecI{} + (key < span.begin ? INT32_MAX : static_cast<int32_t>(key));
 #pragma GCC unroll 4
       for (int v = 0; v < kVecs; ++v) {
         float* p = products + ((key - first) * kVecs + v) * kLanes;
-        const Vec product = load(p);
-        const Vec value = biased ? product * scale + (view.query_bias[v] + bias) : product;
-        store(p, view.end[v] > seen ? value : Vec{} - __builtin_inff());
+        store(p, view.end[v] > seen ? load(p) : Vec{} - __builtin_inff());
       }
     }
   }
-  return biased ? 1.0f : scale;
 }
 
 /// The first key of the block that a span's keys begin in.
@@ -259,12 +252,34 @@ inline int64_t first_block_key(const KeySpan& span) {
   return span.begin / kBlockKeys * kBlockKeys;
 }
 
-/// c = the products of the keys (or values) of blocks [first, first + blocks) with the tile.
-template <int kVecs>
+/// c = the products of the keys (or values) of blocks [first, first + blocks) with the tile, kAdd: added to it.
+template <int kVecs, bool kAdd = false>
 inline void multiply_keys(const KeyRows& rows, int64_t first_block, int64_t blocks, int64_t padded_dim,
                           const Slot* tile, float* c) {
-  multiply<false>(key_rows(rows, first_block, padded_dim), blocks * kBlockKeys, padded_dim / kSlotNumbers,
-                  tile, kVecs * kLanes, kVecs * kLanes, c, kVecs * kLanes);
+  multiply<kAdd>(key_rows(rows, first_block, padded_dim), blocks * kBlockKeys, padded_dim / kSlotNumbers, tile,
+                 kVecs * kLanes, kVecs * kLanes, c, kVecs * kLanes);
+}
+
+/// products[j][lane] of a span's blocks, masked: times scale (in units of log 2) they are the logits.
+template <int kVecs>
+inline void multiply_queries(const KeySpan& span, const TileView<kVecs>& view, float scale, int64_t first_block,
+                             int64_t blocks, int64_t padded_dim, const Slot* q, float* products) {
+  const int64_t first = first_block * kBlockKeys, count = blocks * kBlockKeys;
+  if (span.bias == nullptr && span.query_bias == nullptr) {
+    multiply_keys<kVecs>(span.rows, first_block, blocks, padded_dim, q, products);
+  } else {  // the sums begin with what the biases are before they are scaled
+    const float unscaled = 1.0f / scale;
+    for (int64_t j = 0; j < count; ++j) {
+      const int64_t key = first + j;
+      const float bias = span.bias && key < span.end ? kLog2E * span.bias[key] : 0.0f;
+#pragma GCC unroll 4
+      for (int v = 0; v < kVecs; ++v) {
+        store(products + (j * kVecs + v) * kLanes, (view.query_bias[v] + bias) * unscaled);
+      }
+    }
+    multiply_keys<kVecs, true>(span.rows, first_block, blocks, padded_dim, q, products);
+  }
+  mask_keys(span, view, first, count, products);
 }
 
 }  // namespace ringflash::kernels::RF_ISA
