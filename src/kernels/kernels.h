@@ -133,6 +133,10 @@ struct Table {
   /// y = silu(gate) * up, element by element; y may be gate or up (Shazeer 2020).
   void (*swiglu)(const float* gate, const float* up, float* y, int64_t count);
 
+  /// y = one head vector of 2 * half numbers with each pair (i, i + half) turned by the angle of that cosine and
+  /// sine (Su et al. 2021), sign -1 turning it back. y may be x.
+  void (*rope)(const float* x, float* y, const float* cosine, const float* sine, int64_t half, float sign);
+
   /// y += x.
   void (*add)(const float* x, float* y, int64_t count);
 

@@ -20,6 +20,10 @@ int64_t element_bytes(KeyType type) {
   RF_UNREACHABLE();
 }
 
+void round_all(const float* values, int64_t count, bf16* target) {
+  for (int64_t i = 0; i < count; ++i) target[i] = to_bf16(values[i]);
+}
+
 }  // namespace
 
 KeyElements::KeyElements(KeyType type) : element_bytes_(element_bytes(type)) {}
@@ -30,7 +34,14 @@ void KeyElements::set(int64_t index, int64_t step, const float* values, int64_t 
     for (int64_t i = 0; i < count; ++i) target[i * step] = values[i];
   } else {
     auto* target = reinterpret_cast<bf16*>(bytes_.data()) + index;
-    for (int64_t i = 0; i < count; ++i) target[i * step] = to_bf16(values[i]);
+    if (step == 1) return round_all(values, count, target);
+    constexpr int64_t kRun = 64;  // rounded side by side, then spread: much faster than one by one
+    bf16 rounded[kRun];
+    for (int64_t first = 0; first < count; first += kRun) {
+      const int64_t run = std::min(kRun, count - first);
+      round_all(values + first, run, rounded);
+      for (int64_t i = 0; i < run; ++i) target[(first + i) * step] = rounded[i];
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/kernels.h"
 
 namespace ringflash::kernels {
 
@@ -39,24 +40,12 @@ std::shared_ptr<const RopeTable> shared_rope_table(int64_t count, int64_t head_d
   return table;
 }
 
-void rope_rotate(const float* x, float* y, const RopeTable& table, int64_t position) {
-  const float* cosine = table.cosine_at(position);
-  const float* sine = table.sine_at(position);
-  for (int64_t i = 0; i < table.half; ++i) {
-    const float first = x[i], second = x[i + table.half];
-    y[i] = first * cosine[i] - second * sine[i];
-    y[i + table.half] = second * cosine[i] + first * sine[i];
-  }
+void rope_rotate(const float* x, float* y, const RopeTable& rope, int64_t position) {
+  table().rope(x, y, rope.cosine_at(position), rope.sine_at(position), rope.half, 1.0f);
 }
 
-void rope_unrotate(const float* x, float* y, const RopeTable& table, int64_t position) {
-  const float* cosine = table.cosine_at(position);
-  const float* sine = table.sine_at(position);
-  for (int64_t i = 0; i < table.half; ++i) {
-    const float first = x[i], second = x[i + table.half];
-    y[i] = first * cosine[i] + second * sine[i];
-    y[i + table.half] = second * cosine[i] - first * sine[i];
-  }
+void rope_unrotate(const float* x, float* y, const RopeTable& rope, int64_t position) {
+  table().rope(x, y, rope.cosine_at(position), rope.sine_at(position), rope.half, -1.0f);
 }
 
 }  // namespace ringflash::kernels

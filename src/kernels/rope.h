@@ -25,10 +25,10 @@ RopeTable make_rope_table(int64_t first, int64_t count, int64_t head_dim, double
 /// attending over a short sequence. Safe from any thread.
 std::shared_ptr<const RopeTable> shared_rope_table(int64_t count, int64_t head_dim, double theta);
 
-/// y = x rotated to `position`; x and y are one head vector of 2 * table.half floats and may be the same.
-void rope_rotate(const float* x, float* y, const RopeTable& table, int64_t position);
+/// y = x rotated to `position`; x and y are one head vector of 2 * rope.half floats and may be the same.
+void rope_rotate(const float* x, float* y, const RopeTable& rope, int64_t position);
 
 /// The inverse rotation, which is also the gradient.
-void rope_unrotate(const float* x, float* y, const RopeTable& table, int64_t position);
+void rope_unrotate(const float* x, float* y, const RopeTable& rope, int64_t position);
 
 }  // namespace ringflash::kernels

@@ -22,6 +22,15 @@ void swiglu(const float* gate, const float* up, float* y, int64_t count) {
   }
 }
 
+void rope(const float* x, float* y, const float* cosine, const float* sine, int64_t half, float sign) {
+  for (int64_t i = 0; i < half; ++i) {
+    const auto first = static_cast<double>(x[i]), second = static_cast<double>(x[i + half]);
+    const auto c = static_cast<double>(cosine[i]), s = static_cast<double>(sine[i]) * static_cast<double>(sign);
+    y[i] = static_cast<float>(first * c - second * s);
+    y[i + half] = static_cast<float>(second * c + first * s);
+  }
+}
+
 void add(const float* x, float* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) y[i] += x[i];
 }

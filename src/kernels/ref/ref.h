@@ -17,6 +17,7 @@ void matmul_q8_0(const float* x, const BlockQ8_0* w, float* y, int64_t tokens, i
                  int64_t out_begin, int64_t out_end);
 void rms_norm(const float* x, const float* gain, float* y, int64_t rows, int64_t width, float eps);
 void swiglu(const float* gate, const float* up, float* y, int64_t count);
+void rope(const float* x, float* y, const float* cosine, const float* sine, int64_t half, float sign);
 void add(const float* x, float* y, int64_t count);
 void rms_norm_backward(const float* x, const float* gain, const float* dy, float* dx, float* dgain, int64_t rows,
                        int64_t width, float eps);

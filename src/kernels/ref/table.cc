@@ -12,6 +12,7 @@ const Table kTable = {
     .matmul_q8_0 = matmul_q8_0,
     .rms_norm = rms_norm,
     .swiglu = swiglu,
+    .rope = rope,
     .add = add,
     .rms_norm_backward = rms_norm_backward,
     .swiglu_bf16 = swiglu_bf16,

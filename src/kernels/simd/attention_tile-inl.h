@@ -128,16 +128,31 @@ inline void store_partial(float* p, Vec v, int64_t count) {
   for (int64_t i = 0; i < count; ++i) p[i] = lanes[i];
 }
 
-/// Which query rows a tile holds: row = token * heads + head, `count` of them from `first`.
-struct TileRows {
-  int64_t first, count, heads;
+/// Which query rows a tile holds: `count` of them in the order of token * heads + head.
+class TileRows {
+ public:
+  TileRows(int64_t first, int64_t row_count, int64_t heads) : count(row_count) {
+    int64_t token = first / heads, head = first % heads;
+    for (int64_t lane = 0; lane < count; ++lane) {
+      token_[lane] = token;
+      head_[lane] = head;
+      if (++head == heads) {
+        head = 0;
+        ++token;
+      }
+    }
+  }
 
-  int64_t token(int64_t lane) const { return (first + smaller(lane, count - 1)) / heads; }
+  const int64_t count;
+  /// A lane past the last row counts as that one.
+  int64_t token(int64_t lane) const { return token_[smaller(lane, count - 1)]; }
   /// Where a tensor with these strides keeps the row of a lane below `count`.
   int64_t offset(int64_t lane, int64_t token_stride, int64_t head_stride) const {
-    const int64_t row = first + lane;
-    return row / heads * token_stride + row % heads * head_stride;
+    return token_[lane] * token_stride + head_[lane] * head_stride;
   }
+
+ private:
+  int64_t token_[kTileVecs * kLanes], head_[kTileVecs * kLanes];
 };
 
 /// The rows as a right factor summed over the elements: (i, lane) = rows' element i for i < padded_width, a

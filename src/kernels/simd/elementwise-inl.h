@@ -1,4 +1,4 @@
-// RMSNorm, SwiGLU and the residual sum.
+// RMSNorm, SwiGLU, rotary embedding and the residual sum.
 #pragma once
 
 #include "kernels/simd/vec.h"
@@ -35,6 +35,20 @@ inline void swiglu(const float* gate, const float* up, float* y, int64_t count) 
   if (i == count) return;
   const Vec tail = silu(load_partial(gate + i, count - i)) * load_partial(up + i, count - i);
   for (int lane = 0; i + lane < count; ++lane) y[i + lane] = tail[lane];
+}
+
+inline void rope(const float* x, float* y, const float* cosine, const float* sine, int64_t half, float sign) {
+  int64_t i = 0;
+  for (; i + kLanes <= half; i += kLanes) {
+    const Vec first = load(x + i), second = load(x + half + i), c = load(cosine + i), s = load(sine + i) * sign;
+    store(y + i, first * c - second * s);
+    store(y + half + i, second * c + first * s);
+  }
+  for (; i < half; ++i) {
+    const float first = x[i], second = x[half + i], s = sine[i] * sign;
+    y[i] = first * cosine[i] - second * s;
+    y[half + i] = second * cosine[i] + first * s;
+  }
 }
 
 inline void add(const float* x, float* y, int64_t count) {
