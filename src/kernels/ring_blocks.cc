@@ -57,6 +57,14 @@ void cut_ring_blocks(const AttentionShape& shape, const HeadKeys& keys, int64_t 
   }
 }
 
+/// Asks for rows that will be needed a block later; they go to the L2 cache.
+void prefetch(const float* rows, int64_t stride, int64_t width, int64_t count) {
+  constexpr int64_t kLineFloats = 16;
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t at = 0; at < width; at += kLineFloats) __builtin_prefetch(rows + i * stride + at, 0, 2);
+  }
+}
+
 int64_t causal_block_end(const AttentionShape& shape, int64_t begin, int64_t end) {
   end = std::min(end, begin + kBlockTokens);
   if (shape.kind == AttentionKind::kFull) return end;
@@ -119,13 +127,9 @@ void BlockWork::load(const QueryGroup& block) {
 /// The next block's queries come from memory while this one's are worked on.
 void BlockWork::prefetch_next() const {
   if (!successive()) return;
-  const int64_t width = group_size(in_.shape) * in_.shape.head_dim, begin = block_->positions.back() + 1;
-  const int64_t end = std::min(begin + std::ssize(block_->positions), document_.tokens());
-  constexpr int64_t kLineFloats = 16;
-  for (int64_t t = begin; t < end; ++t) {
-    const float* next = row(in_.q, in_.shape.head_dim, t);
-    for (int64_t i = 0; i < width; i += kLineFloats) __builtin_prefetch(next + i, 0, 2);
-  }
+  const int64_t head_dim = in_.shape.head_dim, begin = block_->positions.back() + 1;
+  const int64_t tokens = std::min(std::ssize(block_->positions), document_.tokens() - begin);
+  prefetch(row(in_.q, head_dim, begin), in_.shape.heads * head_dim, group_size(in_.shape) * head_dim, tokens);
 }
 
 void BlockWork::load_queries() {
@@ -277,6 +281,7 @@ BlockWork::Rows BlockWork::rows(const float* tensor, int64_t width, AlignedVecto
 BlockWork::MutableRows BlockWork::result_rows(float* tensor, int64_t width, AlignedVector<float>& scratch) const {
   if (successive()) {
     float* data = tensor + (row(tensor, width, block_->positions.front()) - tensor);
+    prefetch(data, in_.shape.heads * width, group_size(in_.shape) * width, std::ssize(block_->positions));
     return {.data = data, .token_stride = in_.shape.heads * width};
   }
   const int64_t group_width = group_size(in_.shape) * width;
