@@ -21,10 +21,10 @@ namespace avx2 {
 extern const Table kTable;
 }
 namespace avx512bf16 {
-Table with_attention(const Table& base);
+Table with_bf16(const Table& base);
 }
 namespace amx {
-Table with_attention(const Table& base);
+Table with_bf16(const Table& base);
 }
 #elif defined(RINGFLASH_SIMD_NEON)
 namespace neon {
@@ -54,7 +54,7 @@ bool has_amx() {
 /// The AVX-512 tables, best last.
 void add_avx512_tables(std::vector<const Table*>& tables) {
   if (!__builtin_cpu_supports("avx512bf16")) return tables.push_back(&avx512::kTable);
-  static const Table bf16 = avx512bf16::with_attention(avx512::kTable);
+  static const Table bf16 = avx512bf16::with_bf16(avx512::kTable);
   // vdpbf16ps runs at twice fp32's rate on AMD's processors, but at half of it on Intel's.
   if (__builtin_cpu_is("intel")) {
     tables.insert(tables.end(), {&bf16, &avx512::kTable});
@@ -62,7 +62,7 @@ void add_avx512_tables(std::vector<const Table*>& tables) {
     tables.insert(tables.end(), {&avx512::kTable, &bf16});
   }
   static const bool amx_allowed = has_amx();
-  static const Table amx = amx::with_attention(avx512::kTable);
+  static const Table amx = amx::with_bf16(avx512::kTable);
   if (amx_allowed) tables.push_back(&amx);
 }
 #endif

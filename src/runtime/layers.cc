@@ -13,8 +13,9 @@ namespace {
 constexpr int64_t kTaskMacs = 65536;
 constexpr int64_t kTaskElements = 8192;
 
-// Outputs of a task are whole cache lines, so that no two threads write the same one.
-constexpr int64_t kOutputGranule = 16;
+// Outputs of a task are whole cache lines, so that no two threads write the same one, and whole tiles of the
+// kernels.
+constexpr int64_t kOutputGranule = 32;
 
 // Queries of one attention task: enough to reuse the keys it reads, few enough to spread a piece over the
 // threads.

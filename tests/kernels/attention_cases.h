@@ -62,8 +62,8 @@ inline AttentionTolerances attention_tolerances(const AttentionMagnitudes& m,
   constexpr double kUnit = 0x1p-24, kSafety = 4;
   const bool narrow = type == kernels::KeyType::kBf16;
   const double exponential = narrow ? 1e-4 : 3e-7;
-  const double weight = narrow ? 0x1p-9 : 0.0;                    // of a probability or of its gradient
-  const double input = narrow && inputs_rounded ? 0x1p-9 : 0.0;   // of q, k, v and dout
+  const double weight = narrow ? 0x1p-8 : 0.0;                    // of a probability or of its gradient
+  const double input = narrow && inputs_rounded ? 0x1p-8 : 0.0;   // of q, k, v and dout
   const double scale = 1.0 / std::sqrt(static_cast<double>(m.head_dim));
   const double dot = kSafety * std::sqrt(static_cast<double>(m.head_dim)) * kUnit;
   const double sum = kSafety * std::sqrt(static_cast<double>(m.keys)) * kUnit;

@@ -3,9 +3,11 @@
 // l + kLanes, ... in turn, then the lanes are added halves first; the blocks' sums are added in turn. A tile
 // of tokens and outputs only decides which accumulators are in registers together, so a result does not
 // depend on the tile it fell into. bf16 and Q8_0 weights are exact in fp32: the three formats give the same
-// bits for the same weights.
+// bits for the same weights. Where RF_BF16 is defined, an "input" is a slot of two bf16 numbers
+// (operands-inl.h), and only matmul() itself is there.
 #pragma once
 
+#include "kernels/simd/operands-inl.h"
 #include "kernels/simd/weights-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
@@ -41,6 +43,7 @@ struct PlainRows {
   Vec read_tail(int64_t o, int64_t i) const { return load_partial(w + o * in + i, in - i); }
 };
 
+#if !defined(RF_BF16)
 struct RowsQ8_0 {
   struct Step {
     const int8_t* values;
@@ -57,6 +60,7 @@ struct RowsQ8_0 {
   static Vec read(Step step, int part) { return load(step.values + part) * step.scale; }
   Vec read_tail(int64_t, int64_t) const { return Vec{}; }  // rows are whole blocks
 };
+#endif
 
 /// y[t, r] (+)= the products of kTokens rows of x and rows [o, o + kOutputs) of w over inputs [begin, end);
 /// added to what is there unless begin is 0.
@@ -70,7 +74,9 @@ inline void tile(const float* x, const Rows& rows, int64_t o, int64_t begin, int
       Vec xt = x_at(t);
       keep_in_register(xt);
 #pragma GCC unroll 4
-      for (int r = 0; r < kOutputs; ++r) sums[t * kOutputs + r] += xt * w[r];
+      for (int r = 0; r < kOutputs; ++r) {
+        sums[t * kOutputs + r] = multiply_add(xt, w[r], sums[t * kOutputs + r]);
+      }
     }
   };
   for (int64_t s = begin / kStep; s < end / kStep; ++s) {
@@ -139,6 +145,7 @@ inline void matmul(const float* x, const Rows& rows, float* y, int64_t tokens, i
   }
 }
 
+#if !defined(RF_BF16)
 inline void matmul_f32(const float* x, const float* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
                        int64_t out_begin, int64_t out_end) {
   matmul(x, PlainRows<float>{w, in}, y, tokens, y_stride, out_begin, out_end);
@@ -153,5 +160,6 @@ inline void matmul_q8_0(const float* x, const BlockQ8_0* w, float* y, int64_t to
                         int64_t y_stride, int64_t out_begin, int64_t out_end) {
   matmul(x, RowsQ8_0{w, in}, y, tokens, y_stride, out_begin, out_end);
 }
+#endif
 
 }  // namespace ringflash::kernels::RF_ISA

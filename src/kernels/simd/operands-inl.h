@@ -24,6 +24,16 @@ inline constexpr int64_t kSlotNumbers = 1;
 #endif
 inline constexpr int64_t kPanelSlots = 32 / kSlotNumbers;
 
+/// sum + a * b, in bf16 over both numbers of each slot.
+inline Vec multiply_add(Vec a, Vec b, Vec sum) {
+#if defined(RF_BF16)
+  return reinterpret_cast<Vec>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(a),
+                                                reinterpret_cast<__m512bh>(b)));
+#else
+  return sum + a * b;
+#endif
+}
+
 /// A left factor: the slots of row r and panel p start at data + r * row + p * panel.
 struct Panels {
   const Slot* data;

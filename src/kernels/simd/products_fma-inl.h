@@ -9,16 +9,6 @@ namespace ringflash::kernels::RF_ISA {
 /// What a kernel that multiplies has to set up for its thread: nothing.
 struct ProductSession {};
 
-/// sum + a * b, in bf16 over both numbers of each slot.
-inline Vec multiply_add(Vec a, Vec b, Vec sum) {
-#if defined(RF_BF16)
-  return reinterpret_cast<Vec>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(a),
-                                                reinterpret_cast<__m512bh>(b)));
-#else
-  return sum + a * b;
-#endif
-}
-
 /// Rows of the result held in registers next to `vecs` vectors: together with the operands they fill the 16
 /// registers of AVX2 or the 32 of AVX-512 and NEON.
 constexpr int product_rows(int vecs) {

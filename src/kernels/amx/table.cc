@@ -3,4 +3,4 @@
 #define RF_LANES 16
 #define RF_BF16
 #define RF_AMX
-#include "kernels/simd/attention_table-inl.h"
+#include "kernels/simd/bf16_table-inl.h"
