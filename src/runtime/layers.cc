@@ -192,7 +192,7 @@ Workspace::Workspace(const ModelConfig& model_config, Executor& threads, int64_t
 
 void matmul(const Workspace& work, const WeightMatrix& w, const float* x, float* y, int64_t tokens) {
   const int64_t tasks_worth = tokens * w.rows * w.columns / kTaskMacs;
-  const int64_t tasks = std::clamp<int64_t>(tasks_worth, 1, 4 * work.executor.concurrency());
+  const int64_t tasks = std::clamp<int64_t>(tasks_worth, 1, 2 * work.executor.concurrency());
   const int64_t rows = ceil_div(ceil_div(w.rows, tasks), kOutputGranule) * kOutputGranule;
   work.executor.for_each(ceil_div(w.rows, rows), [&](int64_t task) {
     const int64_t begin = task * rows;

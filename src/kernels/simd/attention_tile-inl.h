@@ -117,7 +117,7 @@ template <int kWidth>
 }
 
 /// Transposes the square of kLanes vectors.
-[[gnu::noinline]] inline void transpose(Vec (&square)[kLanes]) {
+[[gnu::always_inline]] inline void transpose(Vec (&square)[kLanes]) {
   exchange_all<kLanes / 2>(square);
 }
 
@@ -165,16 +165,14 @@ template <int kVecs>
     for (int k = 0; k < kLanes; ++k) {
       row[k] = lane + k < rows.count ? source + rows.offset(lane + k, token_stride, head_stride) : nullptr;
     }
-    for (int64_t i = 0; i < padded_width; i += kLanes) {
+    for (int64_t i = 0; i < padded_width; i += kLanes * kSlotNumbers) {
       Vec square[kLanes];
-#pragma GCC unroll 1
       for (int k = 0; k < kLanes; ++k) {
-        square[k] = row[k] && i < width ? load_partial(row[k] + i, width - i) : Vec{};
+        square[k] = row[k] && i < width ? load_slots(row[k] + i, width - i) : Vec{};
       }
       transpose(square);
-      for (int k = 0; k < kLanes; k += 2) {
-        store_right(right_slot(tile, i + k, kVecs * kLanes) + lane, kVecs * kLanes, square[k], square[k + 1]);
-      }
+      Slot* target = tile + i / kSlotNumbers * kVecs * kLanes + lane;
+      for (int k = 0; k < kLanes; ++k) store(target + k * kVecs * kLanes, square[k]);
     }
   }
 }

@@ -61,12 +61,10 @@ inline constexpr int64_t kMatmulInputs = 2, kMatmulRows = 1;
 inline void matmul_pairs(const float* x, const bf16* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
                          int64_t out_begin, int64_t out_end) {
   const int64_t slots = in / kSlotNumbers;
-  Scratch scratch(tokens * slots + 2 * kLanes);
-  Slot* pairs = scratch.take(tokens * slots + 2 * kLanes);
-  int64_t i = 0;
-  for (; i < tokens * in; i += 2 * kLanes) {
-    const int64_t left = tokens * in - i;
-    store_left(pairs + i / kSlotNumbers, load_partial(x + i, left), left > kLanes ? load_partial(x + i + kLanes, left - kLanes) : Vec{});
+  Scratch scratch(tokens * slots + kLanes);
+  Slot* pairs = scratch.take(tokens * slots + kLanes);
+  for (int64_t i = 0; i < tokens * in; i += kLanes * kSlotNumbers) {
+    store(pairs + i / kSlotNumbers, load_slots(x + i, tokens * in - i));
   }
   matmul(pairs, PlainRows<Slot>{reinterpret_cast<const Slot*>(w), slots}, y, tokens, y_stride, out_begin, out_end);
 }

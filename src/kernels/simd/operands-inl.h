@@ -98,6 +98,16 @@ inline Slot* right_slot(Slot* base, int64_t k, int64_t stride) {
   return base + k / kSlotNumbers * stride;
 }
 
+/// kLanes slots of the first `count` numbers at p, then zeros.
+inline Vec load_slots(const float* p, int64_t count) {
+#if defined(RF_BF16)
+  return reinterpret_cast<Vec>(
+      to_bf16(load_partial(p, count), count > kLanes ? load_partial(p + kLanes, count - kLanes) : Vec{}));
+#else
+  return load_partial(p, count);
+#endif
+}
+
 /// Writes 2 * kLanes numbers of a left factor's row.
 inline void store_left(Slot* target, Vec first, Vec second) {
 #if defined(RF_BF16)
