@@ -91,25 +91,30 @@ PackedPages::PackedPages(KeyType type, int64_t head_dim, int64_t page_tokens)
     : head_dim_(head_dim),
       padded_(padded_dim(head_dim)),
       page_tokens_(page_tokens),
-      row_(round_up(page_tokens, KeyElements::kPiece)),
       k_(type),
       v_(type) {}
+
+// A piece that is copied from the last row of values reaches past it.
+void PackedPages::reserve(int64_t pages) {
+  k_.reserve(pages * page_tokens_ * padded_);
+  v_.reserve(pages * page_tokens_ * padded_ + KeyElements::kPiece);
+}
 
 void PackedPages::add_page() {
   ++pages_;
   k_.resize(pages_ * page_tokens_ * padded_);
-  v_.resize(pages_ * row_ * padded_);
+  v_.resize(pages_ * page_tokens_ * padded_ + KeyElements::kPiece);
 }
 
 void PackedPages::set(int64_t page, int64_t index, const float* k, const float* v) {
   RF_CHECK(page < pages_ && index < page_tokens_);
   k_.set((page * page_tokens_ + index) * padded_, 1, k, head_dim_);
-  v_.set(page * row_ * padded_ + index, row_, v, head_dim_);
+  v_.set(page * page_tokens_ * padded_ + index, page_tokens_, v, head_dim_);
 }
 
 void GatheredPages::gather(const PackedPages& pages, std::span<const int32_t> chosen) {
   const int64_t tokens = pages.page_tokens_;
-  // Whole pieces are copied, and what a page's last one carries too much is overwritten by the page after it.
+  // Whole pieces are copied: what one carries too much is overwritten by the page after it, or never looked at.
   row_ = round_up(std::ssize(chosen) * tokens + KeyElements::kPiece, kBlockKeys);
   k_.resize(row_ * padded_);
   v_.resize(row_ * padded_);
@@ -117,9 +122,8 @@ void GatheredPages::gather(const PackedPages& pages, std::span<const int32_t> ch
     const int64_t page = chosen[static_cast<size_t>(i)];
     k_.copy(i * tokens * padded_, pages.k_, page * tokens * padded_, tokens * padded_);
     for (int64_t element = 0; element < padded_; ++element) {
-      for (int64_t piece = 0; piece < pages.row_; piece += KeyElements::kPiece) {
-        v_.copy_piece(element * row_ + i * tokens + piece, pages.v_,
-                      (page * padded_ + element) * pages.row_ + piece);
+      for (int64_t piece = 0; piece < tokens; piece += KeyElements::kPiece) {
+        v_.copy_piece(element * row_ + i * tokens + piece, pages.v_, (page * padded_ + element) * tokens + piece);
       }
     }
   }

@@ -56,13 +56,16 @@ class PackedKeys {
 };
 
 /// Pages of one KV head, all of the same number of keys, kept so that any choice of them is gathered in long
-/// copies: values are transposed page by page, in rows of whole pieces.
+/// copies: values are transposed page by page.
 class PackedPages {
  public:
   PackedPages(KeyType type, int64_t head_dim, int64_t page_tokens);
 
   int64_t page_tokens() const { return page_tokens_; }
   int64_t pages() const { return pages_; }
+  /// With this many pages or fewer nothing moves any more.
+  void reserve(int64_t pages);
+  int64_t reserved() const { return k_.capacity() / (page_tokens_ * padded_); }
   /// Adds a page of zeros, whose keys set() then fills in.
   void add_page();
   void set(int64_t page, int64_t index, const float* k, const float* v);
@@ -70,8 +73,7 @@ class PackedPages {
 
  private:
   friend class GatheredPages;
-
-  int64_t head_dim_, padded_, page_tokens_, row_;  ///< row_: page_tokens_ rounded up to pieces
+  int64_t head_dim_, padded_, page_tokens_;
   int64_t pages_ = 0;
   KeyElements k_, v_;
 };

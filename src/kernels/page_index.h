@@ -29,6 +29,10 @@ class PageIndex {
 
   static constexpr int64_t kGroup = 8;
 
+  int64_t bytes() const {
+    return static_cast<int64_t>((means_.capacity() + group_means_.capacity()) * sizeof(float));
+  }
+
  private:
   int64_t head_dim_, pages_ = 0;
   std::vector<float> means_;        ///< [pages, head_dim]

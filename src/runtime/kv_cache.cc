@@ -105,6 +105,9 @@ void HeadCache::close_page() {
 
 void HeadCache::store_page(const std::vector<OpenPage::Entry>& page) {
   const int64_t number = pages_.pages();
+  if (number == pages_.reserved()) {
+    pages_.reserve(std::min(context_ / ring_.stride, number + std::max<int64_t>(1, number / 4)));
+  }
   pages_.add_page();
   std::vector<float> keys;
   int64_t index = 0;
@@ -126,11 +129,16 @@ void HeadCache::choose_pages(const NewQueries& queries) {
   if (!chooses() || ring_.page_tokens() == 0) return;
   RF_CHECK(queries.first + queries.count == end_);
   // The first run may have begun, and chosen, in an earlier piece.
-  if (!choices_.empty()) choices_.erase(choices_.begin(), choices_.end() - 1);
+  finish_queries();
   if (!choices_.empty() && choices_.back().run_begin != ring_.run_begin(queries.first)) choices_.clear();
   for (int64_t t = queries.first; t < end_; ++t) {
     if (t == ring_.run_begin(t) && pages_behind(t) > 0) choices_.push_back(choose(queries, t));
   }
+}
+
+void HeadCache::finish_queries() {
+  if (choices_.size() > 1) choices_.erase(choices_.begin(), choices_.end() - 1);
+  choices_.shrink_to_fit();
 }
 
 HeadCache::Choice HeadCache::choose(const NewQueries& queries, int64_t position) const {
@@ -197,9 +205,11 @@ void HeadCache::visible(int64_t first, std::vector<kernels::KeySpan>& spans) con
 }
 
 int64_t HeadCache::bytes() const {
-  int64_t bytes = local_.bytes() + globals_.bytes() + pages_.bytes();
+  int64_t bytes = local_.bytes() + globals_.bytes() + pages_.bytes() + index_.bytes();
   bytes += static_cast<int64_t>((bias_.capacity() + page_bias_.capacity()) * sizeof(float));
-  for (const Choice& choice : choices_) bytes += choice.keys.bytes();
+  for (const Choice& choice : choices_) {
+    bytes += choice.keys.bytes() + static_cast<int64_t>(choice.bias.capacity() * sizeof(float));
+  }
   return bytes;
 }
 

@@ -80,6 +80,9 @@ class HeadCache {
   /// order depends on the chunk alone: pages, older chunks, own chunk.
   void visible(int64_t first, std::vector<kernels::KeySpan>& spans) const;
 
+  /// Lets go of what is needed for the last append's queries alone.
+  void finish_queries();
+
   int64_t bytes() const;
 
  private:

@@ -168,6 +168,7 @@ void attend(TokenRun piece, bool routed, std::vector<HeadCache>& cache, Workspac
     const QueryRun& run = runs[static_cast<size_t>(task / heads)];
     attend_block(piece, head, run.begin, run.end - run.begin, cache[static_cast<size_t>(head)], work);
   });
+  for (HeadCache& head : cache) head.finish_queries();
 }
 
 }  // namespace
