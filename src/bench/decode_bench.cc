@@ -99,6 +99,7 @@ void DecodeBench::attend(const LayerCache& cache) {
                              .heads = group,
                              .head_dim = attention_.head_dim,
                              .token_stride = row,
+                             .global_token_stride = row,
                              .head_stride = attention_.head_dim,
                              .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(attention_.head_dim)))},
                             spans,
