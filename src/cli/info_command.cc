@@ -60,7 +60,7 @@ Info collect(const std::string& file, const Model& model) {
   std::set<std::string> formats;
   for (const TensorSpec& spec : tensor_inventory(info.config)) {
     const GgufTensor* tensor = model.file().find(spec.name);
-    RF_CHECK(tensor != nullptr);  // Model::load() found them all
+    RF_CHECK(tensor != nullptr);  // Model::inspect() found them all
     info.bytes.of(spec.role) += tensor->data.size();
     info.bytes.metadata -= tensor->data.size();
     if (spec.role == TensorRole::kLinear) formats.insert(to_string(tensor->type));
@@ -152,7 +152,7 @@ class InfoCommand final : public Command {
   }
 
   Status run(const CommonOptions& common) override {
-    RF_TRY(const Model model, Model::load(model_file_));
+    RF_TRY(const Model model, Model::inspect(model_file_));
     const Info info = collect(model_file_, model);
     return common.json ? write_json(to_json(info)) : write_stdout(to_table(info));
   }

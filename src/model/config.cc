@@ -148,4 +148,9 @@ Status validate(const ModelConfig& config) {
   return check_ring(config.ring);
 }
 
+Status require_causal(const ModelConfig& config, const std::string& purpose) {
+  if (config.attention_mode == AttentionMode::kCausal) return {};
+  return wrong("attention_mode", "\"causal\" " + purpose, in_quotes(to_string(config.attention_mode)));
+}
+
 }  // namespace ringflash

@@ -85,4 +85,7 @@ struct ModelConfig {
 /// The error names the key, what it must be and what it is.
 Status validate(const ModelConfig& config);
 
+/// Refuses a model whose tokens look ahead. `purpose` ends the error's sentence: what cannot be done with one.
+Status require_causal(const ModelConfig& config, const std::string& purpose);
+
 }  // namespace ringflash

@@ -76,6 +76,14 @@ LayerWeights bind_layer(const GgufFile& file, const ModelConfig& config, int64_t
 }  // namespace
 
 Result<Model> Model::load(const std::filesystem::path& path, const std::function<void(ModelConfig&)>& adjust) {
+  RF_TRY(Model model, inspect(path, adjust));
+  if (const Status causal = require_causal(model.config(), "to generate"); !causal) {
+    return causal.error().in(path.string());
+  }
+  return model;
+}
+
+Result<Model> Model::inspect(const std::filesystem::path& path, const std::function<void(ModelConfig&)>& adjust) {
   RF_TRY(GgufFile file, GgufFile::open(path));
   RF_TRY(ModelConfig config, read_config(file));
   adjust(config);

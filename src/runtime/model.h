@@ -30,10 +30,14 @@ struct LayerWeights {
 
 class Model {
  public:
-  /// Maps and validates the file: config, vocabulary, every tensor's presence, type and shape. `adjust` may change
-  /// the config beforehand, so that the same weights run with another attention.
+  /// Maps and validates the file: config, vocabulary, every tensor's presence, type and shape, and that tokens do
+  /// not look ahead. `adjust` may change the config beforehand, so that the same weights run with another attention.
   static Result<Model> load(const std::filesystem::path& path,
                             const std::function<void(ModelConfig&)>& adjust = [](ModelConfig&) {});
+
+  /// The same for a model to look at: no Session takes it if its tokens look ahead.
+  static Result<Model> inspect(const std::filesystem::path& path,
+                               const std::function<void(ModelConfig&)>& adjust = [](ModelConfig&) {});
 
   const ModelConfig& config() const { return config_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }

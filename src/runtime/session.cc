@@ -106,7 +106,7 @@ void Session::State::emit_logits(int64_t row, int64_t count, int64_t first, Logi
 }
 
 Session::Session(const Model& model, Executor& executor, int64_t context) {
-  RF_CHECK(context >= 0);
+  RF_CHECK(context >= 0 && model.config().attention_mode == AttentionMode::kCausal);
   if (context == 0) context = model.config().max_position_embeddings;
   state_ = std::make_unique<State>(model, executor, context);
 }

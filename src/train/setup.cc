@@ -58,6 +58,7 @@ Status apply_settings(const TrainRequest& request, RunSetup& setup) {
     if (!known) of_model.emplace_back(key, value);
   }
   RF_TRY_VOID(set_model_keys(setup.model, of_model));
+  RF_TRY_VOID(require_causal(setup.model, "to be trained on next tokens"));
   RF_TRY_VOID(validate(setup.recipe));
   settle_precision(setup.recipe);
   return {};

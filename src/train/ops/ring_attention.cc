@@ -163,7 +163,7 @@ TORCH_LIBRARY(ringflash, library) {
   library.def(
       "ring_attention(Tensor q, Tensor k, Tensor v, Tensor? router, int[] bounds, bool ring=True, "
       "int window=512, int stride=256, float global_ratio=0.05, int sink_tokens=4, bool global_rope=False, "
-      "float rope_theta=10000.0, bool top_pages=False, int top_pages_factor=4, int top_pages_run=32, "
+      "float rope_theta=10000.0, bool top_pages=False, int top_pages_factor=2, int top_pages_run=32, "
       "bool bidirectional=False) -> Tensor",
       ring_attention_op);
 }
