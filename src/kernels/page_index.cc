@@ -8,24 +8,35 @@
 namespace ringflash::kernels {
 namespace {
 
-/// Appends the mean of rows [rows, width].
-void append_mean(std::span<const float> rows, int64_t width, std::vector<float>& means) {
+double number(float x) {
+  return static_cast<double>(x);
+}
+double number(bf16 x) {
+  return static_cast<double>(to_float(x));
+}
+
+/// Appends the mean of rows [rows, width] to what grows a quarter at a time: there are many indices.
+template <typename T>
+void append_mean(std::span<const T> rows, int64_t width, std::vector<bf16>& means) {
   const int64_t count = std::ssize(rows) / width;
+  if (means.size() + static_cast<size_t>(width) > means.capacity()) {
+    means.reserve(means.size() + std::max(means.size() / 4, static_cast<size_t>(width)));
+  }
   for (int64_t i = 0; i < width; ++i) {
     double sum = 0;
-    for (int64_t row = 0; row < count; ++row) sum += static_cast<double>(rows[static_cast<size_t>(row * width + i)]);
-    means.push_back(static_cast<float>(sum / static_cast<double>(count)));
+    for (int64_t row = 0; row < count; ++row) sum += number(rows[static_cast<size_t>(row * width + i)]);
+    means.push_back(to_bf16(static_cast<float>(sum / static_cast<double>(count))));
   }
 }
 
 /// In a fixed order of sixteen partial sums, whatever the compiler makes of them.
-float dot(const float* a, const float* b, int64_t count) {
+float dot(const float* a, const bf16* b, int64_t count) {
   float partial[16] = {};
   int64_t i = 0;
   for (; i + 16 <= count; i += 16) {
-    for (int64_t k = 0; k < 16; ++k) partial[k] += a[i + k] * b[i + k];
+    for (int64_t k = 0; k < 16; ++k) partial[k] += a[i + k] * to_float(b[i + k]);
   }
-  for (; i < count; ++i) partial[i % 16] += a[i] * b[i];
+  for (; i < count; ++i) partial[i % 16] += a[i] * to_float(b[i]);
   return std::accumulate(partial, partial + 16, 0.0f);
 }
 
@@ -54,7 +65,8 @@ void PageIndex::add_page(std::span<const float> keys) {
   append_mean(keys, head_dim_, means_);
   ++pages_;
   if (pages_ % kGroup == 0) {
-    append_mean(std::span(means_).last(static_cast<size_t>(kGroup * head_dim_)), head_dim_, group_means_);
+    append_mean(std::span<const bf16>(means_).last(static_cast<size_t>(kGroup * head_dim_)), head_dim_,
+                group_means_);
   }
 }
 

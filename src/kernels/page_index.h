@@ -5,13 +5,15 @@
 #include <span>
 #include <vector>
 
+#include "base/float16.h"
+
 namespace ringflash::kernels {
 
 /// What a KV head's group asks the index with: the sum of its query heads, q being [heads, head_dim], rotated as
 /// global logits have it.
 std::vector<float> sum_heads(std::span<const float> q, int64_t head_dim);
 
-/// The mean keys of one KV head's pages, in two levels: pages in order, and groups of kGroup successive pages. A
+/// The mean keys of one KV head's pages, rounded to bf16, in two levels: pages in order, and groups of kGroup successive pages. A
 /// query looks at the groups first and only at the pages of the best ones, so that its choice costs little even
 /// where there are many.
 class PageIndex {
@@ -30,13 +32,13 @@ class PageIndex {
   static constexpr int64_t kGroup = 8;
 
   int64_t bytes() const {
-    return static_cast<int64_t>((means_.capacity() + group_means_.capacity()) * sizeof(float));
+    return static_cast<int64_t>((means_.capacity() + group_means_.capacity()) * sizeof(bf16));
   }
 
  private:
   int64_t head_dim_, pages_ = 0;
-  std::vector<float> means_;        ///< [pages, head_dim]
-  std::vector<float> group_means_;  ///< [complete groups, head_dim]
+  std::vector<bf16> means_;        ///< [pages, head_dim]
+  std::vector<bf16> group_means_;  ///< [complete groups, head_dim]
 };
 
 }  // namespace ringflash::kernels

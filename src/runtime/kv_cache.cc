@@ -109,6 +109,7 @@ void HeadCache::store_page(const std::vector<OpenPage::Entry>& page) {
     pages_.reserve(std::min(context_ / ring_.stride, number + std::max<int64_t>(1, number / 4)));
   }
   pages_.add_page();
+  page_bias_.reserve(static_cast<size_t>(pages_.reserved() * ring_.page_tokens()));
   std::vector<float> keys;
   int64_t index = 0;
   for (const OpenPage::Entry& entry : page) {

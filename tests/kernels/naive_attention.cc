@@ -130,11 +130,13 @@ double score(const Vector& query, const Vector& mean) {
   return std::inner_product(query.begin(), query.end(), mean.begin(), 0.0);
 }
 
+/// Rounded to bf16, as the index keeps it.
 Vector mean_of(const std::vector<Vector>& rows) {
   Vector mean(rows.front().size());
   for (const Vector& row : rows) {
     for (size_t i = 0; i < mean.size(); ++i) mean[i] += row[i] / static_cast<double>(rows.size());
   }
+  for (double& x : mean) x = to_float(to_bf16(static_cast<float>(x)));
   return mean;
 }
 

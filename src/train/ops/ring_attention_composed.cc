@@ -46,7 +46,8 @@ Tensor page_members(const Tensor& router, const RingGeometry& ring) {
 Tensor choose_pages(const Tensor& queries, const Tensor& means, int64_t budget) {
   constexpr int64_t kGroup = kernels::PageIndex::kGroup;
   const int64_t pages = means.size(1), complete = pages / kGroup;
-  const Tensor group_means = means.slice(1, 0, complete * kGroup).unflatten(1, {complete, kGroup}).mean(2);
+  const Tensor group_pages = means.slice(1, 0, complete * kGroup).unflatten(1, {complete, kGroup});
+  const Tensor group_means = group_pages.mean(2).to(torch::kBFloat16).to(means.scalar_type());
   const Tensor best_groups = best_of(torch::matmul(queries, group_means.mT()), (2 * budget + kGroup - 1) / kGroup);
   Tensor candidate = torch::ones({queries.size(0), queries.size(1), pages}, best_groups.options());
   candidate.slice(2, 0, complete * kGroup).copy_(best_groups.repeat_interleave(kGroup, -1));
@@ -63,7 +64,8 @@ Tensor chosen_pages(const Tensor& q, const Tensor& k, const Tensor& member, cons
   const Tensor queries =
       q.detach().to(exact).reshape({tokens, groups, -1, dim}).sum(2).transpose(0, 1);  // [groups, tokens, dim]
   const Tensor paged_keys = k.detach().to(exact).transpose(0, 1).masked_select(member.unsqueeze(2));
-  const Tensor means = paged_keys.reshape({groups, tokens / ring.stride, ring.page_tokens(), dim}).mean(2);
+  const Tensor pages = paged_keys.reshape({groups, tokens / ring.stride, ring.page_tokens(), dim});
+  const Tensor means = pages.mean(2).to(torch::kBFloat16).to(exact);
   Tensor chosen = torch::zeros({groups, tokens, ring.chunk(tokens - 1) + 1}, member.options());
   for (int64_t begin = (ring.band_chunks() + 1) * ring.stride; begin < tokens; begin += ring.stride) {
     const int64_t end = std::min(tokens, begin + ring.stride), behind = ring.chunk(begin) - ring.band_chunks();
