@@ -78,14 +78,14 @@ inline void weigh_keys(const GradTile<kVecs>& tile, const KeySpan& span, float* 
   }
 }
 
-/// Takes in the keys of blocks [first, first + blocks) of a span.
+/// Takes in `count` keys of a span from block `first` on.
 template <int kVecs>
 inline void backward_keys(const GradTile<kVecs>& tile, const KeySpan& span, const TileView<kVecs>& view, int64_t first,
-                          int64_t blocks, const KeySpanGrad& grad, Vec (&query_sum)[kVecs]) {
+                          int64_t count, const KeySpanGrad& grad, Vec (&query_sum)[kVecs]) {
   constexpr int64_t kStride = kVecs * kLanes;
-  const int64_t count = blocks * kBlockKeys, padded = tile.padded_dim;
-  multiply_queries(span, view, tile.log2_scale, first, blocks, padded, tile.q, tile.p);
-  multiply_keys<kVecs>(span.swapped, first, blocks, padded, tile.dout, tile.dlogit);
+  const int64_t padded = tile.padded_dim;
+  multiply_queries(span, view, tile.log2_scale, first, count, padded, tile.q, tile.p);
+  multiply_keys<kVecs>(span.swapped, first, count, padded, tile.dout, tile.dlogit);
   weigh_keys(tile, span, grad.dbias, first * kBlockKeys, count, query_sum);
   multiply<true>(value_columns(span.swapped, first), padded, count / kSlotNumbers, tile.dlogit_keys, kStride,
                  kStride, tile.dq, kStride);
@@ -128,8 +128,7 @@ inline void backward_span(const GradTile<kVecs>& tile, const TileRows& rows, con
   const TileView<kVecs> view(rows, span);
   Vec query_sum[kVecs] = {};
   for (int64_t first = first_block_key(span); first < view.most; first += kStepKeys) {
-    const int64_t keys = smaller(kStepKeys, view.most - first);
-    backward_keys(tile, span, view, first / kBlockKeys, (keys + kBlockKeys - 1) / kBlockKeys, grad, query_sum);
+    backward_keys(tile, span, view, first / kBlockKeys, computed_keys(view.most - first), grad, query_sum);
   }
   if (grad.dquery_bias == nullptr) return;
   for (int64_t lane = 0; lane < rows.count; ++lane) {

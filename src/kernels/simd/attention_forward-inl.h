@@ -55,13 +55,12 @@ template <int kVecs>
   }
 }
 
-/// Takes in the keys of blocks [first, first + blocks) of a span.
+/// Takes in `count` keys of a span from block `first` on.
 template <int kVecs>
 inline void attend_keys(const Slot* q, float scale, const KeySpan& span, const TileView<kVecs>& view,
-                        int64_t first, int64_t blocks, int64_t padded_dim, SoftmaxTile<kVecs>& state) {
+                        int64_t first, int64_t count, int64_t padded_dim, SoftmaxTile<kVecs>& state) {
   constexpr int64_t kStride = kVecs * kLanes;
-  const int64_t count = blocks * kBlockKeys;
-  multiply_queries(span, view, scale, first, blocks, padded_dim, q, state.logits);
+  multiply_queries(span, view, scale, first, count, padded_dim, q, state.logits);
   Vec maximum[kVecs];
   for (int v = 0; v < kVecs; ++v) maximum[v] = load(state.logits + v * kLanes);
   for (int64_t j = 1; j < count; ++j) {
@@ -119,8 +118,7 @@ inline void attend_tile(const QueryBlock& queries, std::span<const KeySpan> span
       }
       const TileView<kVecs> view(rows, span);
       for (int64_t first = first_block_key(span); first < view.most; first += kStepKeys) {
-        const int64_t keys = smaller(kStepKeys, view.most - first);
-        attend_keys(q, queries.scale * kLog2E, span, view, first / kBlockKeys, (keys + kBlockKeys - 1) / kBlockKeys,
+        attend_keys(q, queries.scale * kLog2E, span, view, first / kBlockKeys, computed_keys(view.most - first),
                     padded, state);
       }
     }

@@ -247,7 +247,7 @@ template <int kVecs>
 inline void mask_keys(const KeySpan& span, const TileView<kVecs>& view, int64_t first, int64_t count,
                       float* products) {
   for (int64_t block = 0; block < count; block += kBlockKeys) {
-    const int64_t begin = first + block, end = begin + kBlockKeys;
+    const int64_t begin = first + block, end = first + smaller(block + kBlockKeys, count);
     if (begin >= span.begin && end <= view.least) continue;
     for (int64_t key = begin; key < end; ++key) {
       const VecI seen = VecI{} + (key < span.begin ? INT32_MAX : static_cast<int32_t>(key));
@@ -265,21 +265,26 @@ inline int64_t first_block_key(const KeySpan& span) {
   return span.begin / kBlockKeys * kBlockKeys;
 }
 
-/// c = the products of the keys (or values) of blocks [first, first + blocks) with the tile, kAdd: added to it.
+/// Keys computed where `count` are seen from the first one of a step: what the products want.
+inline int64_t computed_keys(int64_t count) {
+  return (smaller(count, kStepKeys) + kKeyGranule - 1) / kKeyGranule * kKeyGranule;
+}
+
+/// c = the products of `count` keys (or values), from block first_block on, with the tile, kAdd: added to it.
 template <int kVecs, bool kAdd = false>
-inline void multiply_keys(const KeyRows& rows, int64_t first_block, int64_t blocks, int64_t padded_dim,
+inline void multiply_keys(const KeyRows& rows, int64_t first_block, int64_t count, int64_t padded_dim,
                           const Slot* tile, float* c) {
-  multiply<kAdd>(key_rows(rows, first_block, padded_dim), blocks * kBlockKeys, padded_dim / kSlotNumbers, tile,
+  multiply<kAdd>(key_rows(rows, first_block, padded_dim), count, padded_dim / kSlotNumbers, tile,
                  kVecs * kLanes, kVecs * kLanes, c, kVecs * kLanes);
 }
 
-/// products[j][lane] of a span's blocks, masked: times scale (in units of log 2) they are the logits.
+/// products[j][lane] of `count` keys of a span from block first_block on, masked: times scale (in units of log 2) they are the logits.
 template <int kVecs>
 inline void multiply_queries(const KeySpan& span, const TileView<kVecs>& view, float scale, int64_t first_block,
-                             int64_t blocks, int64_t padded_dim, const Slot* q, float* products) {
-  const int64_t first = first_block * kBlockKeys, count = blocks * kBlockKeys;
+                             int64_t count, int64_t padded_dim, const Slot* q, float* products) {
+  const int64_t first = first_block * kBlockKeys;
   if (span.bias == nullptr && span.query_bias == nullptr) {
-    multiply_keys<kVecs>(span.rows, first_block, blocks, padded_dim, q, products);
+    multiply_keys<kVecs>(span.rows, first_block, count, padded_dim, q, products);
   } else {  // the sums begin with what the biases are before they are scaled
     const float unscaled = 1.0f / scale;
     for (int64_t j = 0; j < count; ++j) {
@@ -290,7 +295,7 @@ inline void multiply_queries(const KeySpan& span, const TileView<kVecs>& view, f
         store(products + (j * kVecs + v) * kLanes, (view.query_bias[v] + bias) * unscaled);
       }
     }
-    multiply_keys<kVecs, true>(span.rows, first_block, blocks, padded_dim, q, products);
+    multiply_keys<kVecs, true>(span.rows, first_block, count, padded_dim, q, products);
   }
   mask_keys(span, view, first, count, products);
 }

@@ -7,6 +7,9 @@
 
 namespace ringflash::kernels::RF_ISA {
 
+/// Rows come in multiples of this.
+inline constexpr int64_t kKeyGranule = 32;
+
 /// Sets this thread's tile registers up, all eight of them 16 rows of 64 bytes, and gives them back.
 struct ProductSession {
   ProductSession() {

@@ -6,6 +6,9 @@
 
 namespace ringflash::kernels::RF_ISA {
 
+/// Rows come in multiples of this.
+inline constexpr int64_t kKeyGranule = 8;
+
 /// What a kernel that multiplies has to set up for its thread: nothing.
 struct ProductSession {};
 
@@ -61,7 +64,7 @@ template <int kVecs, bool kAdd, int kRows = product_rows(kVecs)>
   }
 }
 
-/// c[r][n] (+)= sum over k of a(r, k) b(k, n) for `rows` rows, a multiple of 32, `slots` slots of k and
+/// c[r][n] (+)= sum over k of a(r, k) b(k, n) for `rows` rows, a multiple of kKeyGranule, `slots` slots of k and
 /// `columns`, a multiple of kLanes. b's slots of one k (or pair) are b_stride apart, c's rows c_stride.
 template <bool kAdd>
 inline void multiply(const Panels& a, int64_t rows, int64_t slots, const Slot* b, int64_t b_stride,
