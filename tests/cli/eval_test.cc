@@ -58,6 +58,8 @@ TEST_F(Eval, BadInputIsNamed) {
   expect_failure(evaluate(text_file("text", text_), {"--context", "8", "--overlap", "8"}), {"overlap", "8"});
   const std::string file = text_file("text", text_);
   expect_failure(run_ringflash({"eval", path("none.gguf"), "--task", "ppl", "--data", file}), {"none.gguf"});
+  expect_failure(run_ringflash({"eval", bidirectional_model(), "--task", "ppl", "--data", file}),
+                 {"both.gguf", "attention_mode"});
 }
 
 }  // namespace

@@ -115,6 +115,11 @@ TEST_F(Generate, FilesThatAreMissingOrSomethingElseAreNamed) {
   expect_failure(run_ringflash({"generate", model_, "--prompt-file", path("none.txt")}), {"none.txt"});
 }
 
+TEST_F(Generate, AModelThatLooksAheadIsRefused) {
+  expect_failure(run_ringflash({"generate", bidirectional_model(), "-p", "x"}),
+                 {"both.gguf", "'attention_mode' must be \"causal\" to generate"});
+}
+
 TEST_F(Generate, ATruncatedModelIsAnError) {
   const std::string whole = read_file(model_).value();
   for (size_t size = 0; size < whole.size(); size += whole.size() / 7) {

@@ -61,6 +61,12 @@ TEST_F(Info, TheTableSaysTheSame) {
   }
 }
 
+TEST_F(Info, AModelThatLooksAheadIsDescribed) {
+  const nlohmann::json info = one_object(run_ringflash({"info", bidirectional_model(), "--json"}));
+  EXPECT_EQ(info.at("config").at("attention_mode"), "bidirectional");
+  EXPECT_EQ(info.at("cache").at("bytes"), 0);
+}
+
 TEST_F(Info, FilesThatAreMissingOrSomethingElseAreNamed) {
   expect_failure(run_ringflash({"info", path("none.gguf"), "--json"}), {"none.gguf", "No such file"});
   expect_failure(run_ringflash({"info", text_file("note.txt", "no model")}), {"note.txt"});

@@ -28,6 +28,14 @@ class TinyFiles : public ::testing::Test {
     return path(name);
   }
 
+  /// The model's twin whose tokens look both ways, which can be looked at but not generate.
+  std::string bidirectional_model() const {
+    TinyModelOptions options;
+    options.config.attention_mode = AttentionMode::kBidirectional;
+    write_tiny_gguf(directory_ / "both.gguf", options);
+    return path("both.gguf");
+  }
+
   const TemporaryDirectory directory_;
   const std::string model_ = path("model.gguf");
 };

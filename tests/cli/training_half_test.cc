@@ -133,6 +133,7 @@ TEST_F(TrainingHalf, UnknownKeysAndImpossibleShapesAreNamed) {
   expect_failure(train({"--set", "hiden_size=64"}), "hidden_size");
   expect_failure(train({"--set", "num_attention_heads=3", "--set", "num_key_value_heads=2"}), "num_attention_heads");
   expect_failure(train({"--set", "window=100"}), "multiple of stride");
+  expect_failure(train({"--set", "attention_mode=bidirectional"}), "'attention_mode' must be \"causal\"");
   write("config.json", R"({"vocab_size": 400, "hidden_sizes": 64})");
   expect_failure(train({"--config", path("config.json")}), "config.json");
 }

@@ -112,6 +112,11 @@ TEST(ValidateConfig, TopPagesHaveTheirOwnRanges) {
 
 TEST(ValidateConfig, BothWaysIsAMode) {
   EXPECT_EQ(error_after([](auto& c) { c.attention_mode = AttentionMode::kBidirectional; }), "accepted");
+  ModelConfig config;
+  EXPECT_TRUE(require_causal(config, "to generate"));
+  config.attention_mode = AttentionMode::kBidirectional;
+  EXPECT_EQ(require_causal(config, "to generate").error().message,
+            "'attention_mode' must be \"causal\" to generate, found 'bidirectional'");
 }
 
 TEST(RingGeometry, TheBudgetIsLogarithmic) {

@@ -86,6 +86,14 @@ TEST_F(ModelFile, WantsOnePiecePerRowOfTheEmbedding) {
   EXPECT_EQ(load_error(options_), "expected a tokenizer of vocab_size = 100 pieces, found 259");
 }
 
+TEST_F(ModelFile, ThatLooksAheadIsForLookingAt) {
+  options_.config.attention_mode = AttentionMode::kBidirectional;
+  EXPECT_EQ(load_error(options_), "'attention_mode' must be \"causal\" to generate, found 'bidirectional'");
+  EXPECT_EQ(Model::inspect(path_).value().config(), options_.config);
+  const auto back_only = [](ModelConfig& config) { config.attention_mode = AttentionMode::kCausal; };
+  EXPECT_TRUE(Model::load(path_, back_only).ok());
+}
+
 TEST_F(ModelFile, NamesTheMissingFile) {
   const Result<Model> model = Model::load(directory_ / "nowhere.gguf");
   ASSERT_FALSE(model.ok());

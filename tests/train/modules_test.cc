@@ -1,6 +1,7 @@
 #include "train/modules.h"
 
 #include <map>
+#include <utility>
 
 #include "model/presets.h"
 #include "model/tensors.h"
@@ -61,17 +62,50 @@ TEST(CausalLm, LossIsTheLogitsCrossEntropyAndReachesEveryParameter) {
   }
 }
 
-TEST(CausalLm, NeverLooksAhead) {
-  const ModelConfig config = small_config();
+/// The logits of 200 tokens, and of the same with all from `changed` on replaced.
+std::pair<Tensor, Tensor> logits_of_two_endings(const ModelConfig& config, int64_t changed, torch::ScalarType compute) {
   CausalLm model(config, 3);
   torch::NoGradGuard no_grad;
-  const Tensor ids = torch::arange(80) * 7 % config.vocab_size;
-  Tensor changed = ids.clone();
-  changed.slice(0, 50).fill_(5);
-  const Tensor a = model->logits(ids, {0, 80}, torch::kFloat32);
-  const Tensor b = model->logits(changed, {0, 80}, torch::kFloat32);
-  EXPECT_TRUE(torch::equal(a.slice(0, 0, 50), b.slice(0, 0, 50)));
-  EXPECT_FALSE(torch::equal(a.slice(0, 50), b.slice(0, 50)));
+  const Tensor ids = torch::arange(200) * 7 % config.vocab_size;
+  Tensor other = ids.clone();
+  other.slice(0, changed).fill_(5);
+  return {model->logits(ids, {0, 200}, compute), model->logits(other, {0, 200}, compute)};
+}
+
+// Not a bit of what was there changes with what comes after.
+TEST(CausalLm, NeverLooksAhead) {
+  ModelConfig all = small_config(), top_pages = small_config(), rotated = small_config();
+  for (ModelConfig* config : {&top_pages, &rotated}) {
+    config->ring.select = GlobalSelect::kTopPages;
+    config->ring.top_pages_factor = 1;
+    config->ring.top_pages_run = 4;
+  }
+  rotated.ring.global_rope = true;
+  for (const ModelConfig& config : {all, top_pages, rotated}) {
+    for (const auto compute : {torch::kFloat32, torch::kBFloat16}) {
+      for (const int64_t edge : {1, 50, 120, 127, 128, 195}) {  // within runs, chunks and pages, and between them
+        SCOPED_TRACE(to_string(config.ring.select) + ", edge " + std::to_string(edge));
+        const auto [before, after] = logits_of_two_endings(config, edge, compute);
+        EXPECT_TRUE(torch::equal(before.slice(0, 0, edge), after.slice(0, 0, edge)));
+        EXPECT_FALSE(torch::equal(before.slice(0, edge), after.slice(0, edge)));
+      }
+    }
+  }
+}
+
+TEST(CausalLm, BothWaysTheBeginningSeesTheEnd) {
+  ModelConfig config = small_config();
+  config.attention_mode = AttentionMode::kBidirectional;
+  const auto [before, after] = logits_of_two_endings(config, 195, torch::kFloat32);
+  for (const int64_t t : {0, 100, 194}) {  // the ring's neighbour, by way of a page, within the band
+    EXPECT_FALSE(torch::equal(before[t], after[t])) << t;
+  }
+  CausalLm model(config, 3);
+  model->logits(torch::arange(200) * 7 % config.vocab_size, {0, 60, 200}, torch::kFloat32).square().sum().backward();
+  for (const auto& item : model->named_parameters()) {
+    ASSERT_TRUE(item.value().grad().defined()) << item.key();
+    EXPECT_GT(item.value().grad().abs().max().item<double>(), 0) << item.key();
+  }
 }
 
 TEST(CausalLm, PackedDocumentsAreAlone) {

@@ -73,6 +73,18 @@ TEST_F(Setup, AFilesKeysWinAndTheRestSuitsTheLength) {
   EXPECT_EQ(long_model.ring, ring_preset(40960));
 }
 
+TEST_F(Setup, NextTokensAreForModelsThatDoNotSeeThem) {
+  const std::string reason = "'attention_mode' must be \"causal\" to be trained on next tokens, found 'bidirectional'";
+  for (const TrainRequest& both_ways :
+       {request({{"attention_mode", "bidirectional"}}), with_config(R"(, "attention_mode": "bidirectional")")}) {
+    const Result<RunSetup> setup = set_up_run(both_ways);
+    ASSERT_FALSE(setup);
+    EXPECT_NE(setup.error().message.find(reason), std::string::npos) << setup.error().message;
+  }
+  EXPECT_EQ(model(with_config(R"(, "attention_mode": "bidirectional")", {{"attention_mode", "causal"}})).attention_mode,
+            AttentionMode::kCausal);
+}
+
 TEST_F(Setup, ALengthThatIsNoneIsNamed) {
   for (const auto* length : {"0", "-5", "1e3", ""}) {
     const Result<RunSetup> setup = set_up_run(request({{"sequence_length", length}}));
