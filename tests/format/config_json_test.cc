@@ -77,7 +77,7 @@ TEST(ConfigJson, WritesHuggingFacesNames) {
                          {"sink_tokens", 3},
                          {"global_rope", true},
                          {"global_select", "all"},
-                         {"top_pages_factor", 4},
+                         {"top_pages_factor", 2},
                          {"top_pages_run", 32},
                          {"attention", {"ring", "full"}},
                          {"attention_mode", "causal"}};

@@ -153,7 +153,7 @@ TEST(Presets, GeometriesAreNamedForPeople) {
   EXPECT_EQ(ring_summary(ring), "window 1024, stride 512, 41 tokens of a chunk global");
   ring.select = GlobalSelect::kTopPages;
   EXPECT_EQ(ring_summary(ring),
-            "window 1024, stride 512, 41 tokens of a chunk global, the best 4 log2(chunks) pages chosen every 32 tokens");
+            "window 1024, stride 512, 41 tokens of a chunk global, the best 2 log2(chunks) pages chosen every 32 tokens");
 }
 
 TEST(Presets, AnUnknownNameListsTheNames) {

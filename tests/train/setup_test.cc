@@ -74,15 +74,14 @@ TEST_F(Setup, AFilesKeysWinAndTheRestSuitsTheLength) {
 }
 
 TEST_F(Setup, NextTokensAreForModelsThatDoNotSeeThem) {
+  const std::string both = R"(, "max_position_embeddings": 512, "attention_mode": "bidirectional")";
   const std::string reason = "'attention_mode' must be \"causal\" to be trained on next tokens, found 'bidirectional'";
-  for (const TrainRequest& both_ways :
-       {request({{"attention_mode", "bidirectional"}}), with_config(R"(, "attention_mode": "bidirectional")")}) {
+  for (const TrainRequest& both_ways : {request({{"attention_mode", "bidirectional"}}), with_config(both)}) {
     const Result<RunSetup> setup = set_up_run(both_ways);
     ASSERT_FALSE(setup);
     EXPECT_NE(setup.error().message.find(reason), std::string::npos) << setup.error().message;
   }
-  EXPECT_EQ(model(with_config(R"(, "attention_mode": "bidirectional")", {{"attention_mode", "causal"}})).attention_mode,
-            AttentionMode::kCausal);
+  EXPECT_EQ(model(with_config(both, {{"attention_mode", "causal"}})).attention_mode, AttentionMode::kCausal);
 }
 
 TEST_F(Setup, ALengthThatIsNoneIsNamed) {
