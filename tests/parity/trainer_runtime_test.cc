@@ -6,9 +6,11 @@
 #include <functional>
 #include <stdexcept>
 
+#include "base/float16.h"
 #include "base/thread_pool.h"
 #include "expect_close.h"
 #include "format/export_gguf.h"
+#include "format/gguf.h"
 #include "kernels/kernels.h"
 #include "runtime/session.h"
 #include "temporary_directory.h"
@@ -24,7 +26,28 @@ namespace fs = std::filesystem;
 using Logits = std::vector<float>;
 
 constexpr int64_t kTokens = 3000;
-constexpr double kBf16Unit = 0x1p-9;  // largest relative error of rounding to bf16
+
+// Rounding to bf16 errs by half of a unit in the last place at most, 2^-8 of 1. That makes a deviation of 2^-8 / sqrt(3)
+// of 1, and of a number with mantissa m (1 <= m < 2) an m-th of that; 1 / m^2 is 0.54 in the mean.
+const double kBf16Deviation = 0x1p-8 * std::sqrt(0.54 / 3);
+
+/// The same model with its bf16 matrices stored in fp32.
+void widen_gguf(const fs::path& from, const fs::path& to) {
+  const GgufFile file = GgufFile::open(from).value();
+  GgufWriter writer;
+  for (const auto& [key, value] : file.metadata()) writer.set(key, value);
+  for (const GgufTensor& tensor : file.tensors()) {
+    std::vector<std::byte> bytes(tensor.data.begin(), tensor.data.end());
+    if (tensor.type == GgufType::kBF16) {
+      bytes.resize(2 * tensor.data.size());
+      const auto* narrow = reinterpret_cast<const bf16*>(tensor.data.data());
+      std::transform(narrow, narrow + tensor.data.size() / 2, reinterpret_cast<float*>(bytes.data()),
+                     [](bf16 x) { return to_float(x); });
+    }
+    writer.add_tensor(tensor.name, GgufType::kF32, tensor.shape, [bytes] { return bytes; });
+  }
+  RF_CHECK(writer.write(to).ok());
+}
 
 /// Everything the tests compare, made once.
 struct Fixture {
@@ -38,21 +61,25 @@ struct Fixture {
     const Result<Checkpoint> opened = open_checkpoint(checkpoint);
     RF_CHECK(opened.ok());
     RF_CHECK(export_gguf(*opened, directory / "model.gguf", ExportFormat::kBF16, [](int64_t, int64_t) {}).ok());
-    model.emplace(Model::load(directory / "model.gguf").value());
-    top_pages.emplace(Model::load(directory / "model.gguf", [](ModelConfig& config) {
+    widen_gguf(directory / "model.gguf", directory / "wide.gguf");
+    exported.emplace(Model::load(directory / "model.gguf").value());
+    widened.emplace(Model::load(directory / "wide.gguf").value());
+    top_pages.emplace(Model::load(directory / "wide.gguf", [](ModelConfig& config) {
                         config.ring.select = GlobalSelect::kTopPages;
                         config.ring.top_pages_factor = 1;
                         config.ring.top_pages_run = 8;
                       }).value());
     ids = {1};
-    for (const int32_t id : model->tokenizer().encode(testing::prose(40000, 999))) ids.push_back(id);
+    for (const int32_t id : exported->tokenizer().encode(testing::prose(40000, 999))) ids.push_back(id);
     RF_CHECK(static_cast<int64_t>(ids.size()) >= kTokens);
     ids.resize(kTokens);
   }
 
   testing::TemporaryDirectory directory;
   fs::path checkpoint;
-  std::optional<Model> model, top_pages;  ///< the latter with the same weights, but choosing 7 of 91 pages at the end
+  std::optional<Model> exported;
+  std::optional<Model> widened;    ///< with the same weights in fp32, so that no table rounds a product's input
+  std::optional<Model> top_pages;  ///< that one, but choosing 7 of 91 pages at the end
   std::vector<int32_t> ids;
 };
 
@@ -100,7 +127,7 @@ double root_mean_square(const Logits& x) {
 }
 
 double argmax_agreement(const Logits& a, const Logits& b) {
-  const int64_t vocab = fixture().model->config().vocab_size;
+  const int64_t vocab = fixture().exported->config().vocab_size;
   int64_t equal = 0;
   for (int64_t t = 0; t < kTokens; ++t) {
     const auto best = [&](const Logits& x) {
@@ -111,23 +138,19 @@ double argmax_agreement(const Logits& a, const Logits& b) {
   return static_cast<double>(equal) / static_cast<double>(kTokens);
 }
 
-/// What independent roundings to bf16, `count` of them in a row, leave of the logits' size: each is uniform and
-/// kBf16Unit at most.
-double bf16_deviation(double count) { return kBf16Unit / std::sqrt(3.0) * std::sqrt(count); }
-
 bool attends_in_bf16() { return kernels::table().key_type == kernels::KeyType::kBf16; }
 
-double layers() { return static_cast<double>(fixture().model->config().num_hidden_layers); }
+double layers() { return static_cast<double>(fixture().exported->config().num_hidden_layers); }
 
-/// `deviation`: of the difference, relative to the logits' size. Over 1.2 million logits the largest is within 6 of
-/// them. Where the best two logits of a token lie within the noise either may win; their gap is about as wide as the
-/// logits' size, so that noise of this deviation swaps about as large a share, and twice that is allowed.
-void expect_deviation(const Logits& got, const Logits& want, double deviation) {
-  const double size = root_mean_square(want);
+/// The logits differ by `roundings` independent roundings to bf16 in a row. Of 1.2 million the largest is within 6
+/// deviations. Where the best two logits of a token lie within the noise either may win; their gap is about as wide as
+/// the logits' size, so that the noise swaps about as large a share, and twice that is allowed.
+void expect_roundings(const Logits& got, const Logits& want, double roundings) {
+  const double size = root_mean_square(want), deviation = kBf16Deviation * std::sqrt(roundings);
   Logits difference(got.size());
   std::transform(got.begin(), got.end(), want.begin(), difference.begin(), std::minus<>());
   EXPECT_LT(root_mean_square(difference), deviation * size);
-  testing::expect_close(got, want, {.absolute = 6 * deviation * size, .relative = 2 * kBf16Unit});
+  testing::expect_close(got, want, {.absolute = 6 * deviation * size});
   EXPECT_GE(argmax_agreement(got, want), 1 - 2 * deviation);
 }
 
@@ -143,7 +166,7 @@ void expect_parity(const Model& model) {
     SCOPED_TRACE("pieces of " + std::to_string(piece));
     const Logits got = runtime_logits(model, piece);
     if (attends_in_bf16()) {
-      expect_deviation(got, want, bf16_deviation(2 * layers()));
+      expect_roundings(got, want, 2 * layers());
     } else {
       testing::expect_close(got, want, {.absolute = 2e-4 * size, .relative = 2e-4});
       EXPECT_GE(argmax_agreement(got, want), 0.999);
@@ -151,20 +174,23 @@ void expect_parity(const Model& model) {
   }
 }
 
-TEST(TrainerRuntimeParity, SameWeightsGiveTheSameLogits) { expect_parity(*fixture().model); }
+TEST(TrainerRuntimeParity, SameWeightsGiveTheSameLogits) { expect_parity(*fixture().widened); }
 
 // A choice between pages that tie within the noise may go either way in bf16; the few rows that it moves stay within
 // the bound.
 TEST(TrainerRuntimeParity, BothChooseTheSamePages) { expect_parity(*fixture().top_pages); }
 
 // Against the checkpoint's own fp32 weights the export differs by the rounding of its weights: each of the matrix
-// products in a row (4 per layer on the residual path's way, and the head) adds an independent error. Where attention
-// rounds its inputs, those differ by now, so that each side rounds q, k, weights and v by itself.
+// products in a row (4 per layer on the residual path's way, and the head) adds an independent error. A table in bf16
+// rounds the products' inputs, too, and as q, k and v differ by then, each side rounds these and the weights of
+// attention by itself.
 TEST(TrainerRuntimeParity, ExportDiffersByTheRoundingOfItsWeights) {
-  const Model& model = *fixture().model;
-  const double products = 4 * layers() + 1, inputs = attends_in_bf16() ? 2 * 4 * layers() : 0;
-  expect_deviation(runtime_logits(model, kTokens), trainer_logits(model.config(), /*round_weights=*/false),
-                   bf16_deviation(products + inputs));
+  const Logits got = runtime_logits(*fixture().exported, kTokens);
+  const Logits want = trainer_logits(fixture().exported->config(), /*round_weights=*/false);
+  const double products = 4 * layers() + 1;
+  if (attends_in_bf16()) return expect_roundings(got, want, 2 * products + 2 * 4 * layers());
+  expect_roundings(got, want, products);
+  EXPECT_EQ(got, runtime_logits(*fixture().widened, kTokens));
 }
 
 }  // namespace
