@@ -55,7 +55,7 @@ class Document {
     // Log-uniform in how long ago it was told: the circuit is learned near by, within the window, and then reaches out.
     const double back = std::pow(static_cast<double>(told_.size() + 1), rng_.uniform());
     const Fact& fact = told_[told_.size() - static_cast<size_t>(back)];
-    return fact.question() + " " + std::string(fact.value) + ".";
+    return fact.statement();
   }
 
   /// The last sentence is cut where the document is full, so that documents fill rows exactly.

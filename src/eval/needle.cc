@@ -6,7 +6,6 @@
 #include <span>
 #include <string>
 
-#include "base/hash.h"
 #include "base/stopwatch.h"
 #include "eval/needle_prompt.h"
 #include "runtime/generate.h"
@@ -31,12 +30,6 @@ Status check(const NeedleOptions& options, const ModelConfig& config) {
   if (options.depths.empty()) return Error{"there are no depths to measure at"};
   if (options.samples < 1) return Error{"samples must be 1 or more, not " + std::to_string(options.samples)};
   return {};
-}
-
-/// A stream of its own for each prompt.
-Rng prompt_rng(uint64_t seed, const NeedleCell& cell, int64_t sample) {
-  return Rng(hash_bytes(std::to_string(seed) + ' ' + std::to_string(cell.length) + ' ' + std::to_string(cell.depth) +
-                        ' ' + std::to_string(sample)));
 }
 
 /// Whether the token after the prompt can reach the fact only through global keys (or several layers' windows).
@@ -127,7 +120,7 @@ Result<NeedleReport> evaluate_needle(const Model& model, Executor& executor, std
     for (const int64_t depth : report.depths) {
       NeedleCell cell{.length = length, .depth = depth, .count = {.samples = options.samples}, .beyond_window = true};
       for (int64_t sample = 0; sample < options.samples; ++sample) {
-        Rng rng = prompt_rng(options.seed, cell, sample);
+        Rng rng = needle_rng(options.seed, length, depth, sample);
         RF_TRY(const NeedlePrompt prompt, make_needle_prompt(model.tokenizer(), haystack, length, depth, rng));
         RF_TRY(const std::string written, answer(model, executor, prompt, on_read));
         cell.count.found += is_needle_found(written, prompt.fact.value) ? 1 : 0;

@@ -13,7 +13,7 @@
 namespace ringflash {
 
 struct NeedleOptions {
-  std::vector<int64_t> lengths;  ///< tokens, question and answer included; empty: default_lengths()
+  std::vector<int64_t> lengths = {};  ///< tokens, question and answer included; empty: default_lengths()
   std::vector<int64_t> depths = {0, 25, 50, 75, 100};  ///< percent of the text before the fact
   int64_t samples = 4;                                 ///< prompts per length and depth
   uint64_t seed = 0;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string>
+
+#include "base/hash.h"
 
 namespace ringflash {
 namespace {
@@ -23,6 +26,11 @@ std::string_view draw(std::span<const std::string_view> words, Rng& rng) {
 }
 
 }  // namespace
+
+Rng needle_rng(uint64_t seed, int64_t length, int64_t depth, int64_t sample) {
+  return Rng(hash_bytes(std::to_string(seed) + ' ' + std::to_string(length) + ' ' + std::to_string(depth) + ' ' +
+                        std::to_string(sample)));
+}
 
 Haystack::Haystack(const Tokenizer& tokenizer, std::string_view text, int64_t most_tokens) {
   const auto given = split_sentences(text);

@@ -32,6 +32,9 @@ class Haystack {
   std::vector<std::vector<int32_t>> sentences_;
 };
 
+/// The random numbers of one prompt: they depend on nothing else than these four.
+Rng needle_rng(uint64_t seed, int64_t length, int64_t depth, int64_t sample);
+
 struct NeedlePrompt {
   std::vector<int32_t> ids;  ///< BOS, hay, the fact, hay, the question
   Fact fact;

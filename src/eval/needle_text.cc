@@ -67,11 +67,11 @@ std::span<const std::string_view> needle_filler() {
 }
 
 std::string Fact::statement() const {
-  return " The code of " + std::string(key) + " is " + std::string(value) + ".";
+  return question() + " " + std::string(value) + ".";
 }
 
 std::string Fact::question() const {
-  return " What is the code of " + std::string(key) + "? The code of " + std::string(key) + " is";
+  return " The code of " + std::string(key) + " is";
 }
 
 std::vector<std::string_view> split_sentences(std::string_view text) {

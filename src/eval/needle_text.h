@@ -18,8 +18,7 @@ struct Fact {
   std::string_view key, value;
 
   std::string statement() const;  ///< " The code of KEY is VALUE."
-  /// " What is the code of KEY? The code of KEY is": the next word is the value.
-  std::string question() const;
+  std::string question() const;   ///< " The code of KEY is": the value has to follow
 };
 
 /// Sentences that follow one another in a circle; they say nothing of codes.
