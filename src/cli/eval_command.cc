@@ -1,98 +1,93 @@
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <vector>
 
 #include "base/file.h"
-#include "base/progress.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
+#include "cli/eval_tasks.h"
 #include "cli/options.h"
-#include "eval/perplexity.h"
 
 namespace ringflash::cli {
 namespace {
 
-/// A thing to measure; each prints its own report.
-struct Task {
-  const char* name;
-  Status (*run)(const Model& model, Executor& executor, std::string_view data,
-                const PerplexityOptions& options, bool json);
-};
-
-Status run_perplexity(const Model& model, Executor& executor, std::string_view text,
-                      const PerplexityOptions& options, bool json) {
-  std::optional<Progress> progress;
-  RF_TRY(const PerplexityReport report,
-         evaluate_perplexity(model, executor, text, options, [&](int64_t done, int64_t total) {
-           if (!progress) progress.emplace("ppl", total);
-           progress->update(done);
-         }));
-  progress.reset();
-  if (json) {
-    return write_json({{"ppl", report.perplexity()},
-                       {"bits_per_byte", report.bits_per_byte()},
-                       {"tokens", report.tokens},
-                       {"bytes", report.bytes},
-                       {"seconds", report.seconds}});
-  }
-  char line[160];
-  std::snprintf(line, sizeof line, "perplexity %.4f, %.4f bits per byte (%lld tokens, %lld bytes, %s)\n",
-                report.perplexity(), report.bits_per_byte(), static_cast<long long>(report.tokens),
-                static_cast<long long>(report.bytes), format_duration(report.seconds).c_str());
-  return write_stdout(line);
-}
-
-constexpr Task kTasks[] = {{"ppl", run_perplexity}};
-
 class EvalCommand final : public Command {
  public:
+  EvalCommand();
   void add_options(CLI::App& app) override;
   Status check() const override;
   Status run(const CommonOptions& common) override;
 
  private:
-  const Task* find_task() const;
+  struct Entry {
+    std::unique_ptr<EvalTask> task;
+    const CLI::App* options = nullptr;  ///< the task's own
+  };
+  const Entry* find_task() const;
 
-  std::string model_file_, task_, data_file_;
-  PerplexityOptions perplexity_;
+  std::vector<Entry> tasks_;
+  std::string model_file_, task_name_;
+  std::optional<std::string> data_file_;
 };
 
-void EvalCommand::add_options(CLI::App& app) {
-  app.add_option("MODEL", model_file_, "GGUF file")->type_name("FILE")->required();
-  app.add_option("--task", task_, "What to measure: ppl (perplexity and bits per byte)")
-      ->type_name("NAME")
-      ->required();
-  app.add_option("--data", data_file_, "File to measure it on; ppl: a text")->type_name("FILE")->required();
-  app.add_option("--context", perplexity_.context, "Tokens per window; 0 is the model's limit")
-      ->type_name("N")
-      ->transform(whole_number())
-      ->capture_default_str();
-  app.add_option("--overlap", perplexity_.overlap,
-                 "Tokens a window repeats, unscored, from the one before; by default half the context")
-      ->type_name("N")
-      ->transform(whole_number());
+EvalCommand::EvalCommand() {
+  for (const auto make : {make_perplexity_task, make_needle_task}) tasks_.push_back({make()});
 }
 
-const Task* EvalCommand::find_task() const {
-  for (const Task& task : kTasks) {
-    if (task_ == task.name) return &task;
+void EvalCommand::add_options(CLI::App& app) {
+  std::string summaries;
+  for (const Entry& entry : tasks_) {
+    summaries += (summaries.empty() ? "" : "; ") + entry.task->name() + " (" + entry.task->summary() + ")";
+  }
+  app.add_option("MODEL", model_file_, "GGUF file")->type_name("FILE")->required();
+  app.add_option("--task", task_name_, "What to measure: " + summaries)->type_name("NAME")->required();
+  app.add_option("--data", data_file_, "Text to measure it on; needle: to hide the facts in")->type_name("FILE");
+  for (Entry& entry : tasks_) {
+    CLI::App* group = app.add_option_group("--task " + entry.task->name());
+    entry.task->add_options(*group);
+    entry.options = group;
+  }
+}
+
+const EvalCommand::Entry* EvalCommand::find_task() const {
+  for (const Entry& entry : tasks_) {
+    if (task_name_ == entry.task->name()) return &entry;
   }
   return nullptr;
 }
 
 Status EvalCommand::check() const {
-  if (find_task() != nullptr) return {};
-  std::string names;
-  for (const Task& task : kTasks) names += std::string(names.empty() ? "" : ", ") + task.name;
-  return Error{"--task: '" + task_ + "' is none of the tasks there are: " + names};
+  const Entry* wanted = find_task();
+  if (wanted == nullptr) {
+    std::string names;
+    for (const Entry& entry : tasks_) names += (names.empty() ? "" : ", ") + entry.task->name();
+    return Error{"--task: '" + task_name_ + "' is none of the tasks there are: " + names};
+  }
+  if (wanted->task->needs_data() && !data_file_) return Error{"--data is required by --task " + task_name_};
+  for (const Entry& other : tasks_) {
+    if (&other == wanted) continue;
+    for (const CLI::Option* option : other.options->get_options()) {
+      if (option->count() > 0) {
+        return Error{option->get_name() + " belongs to --task " + other.task->name() + ", not to " + task_name_};
+      }
+    }
+  }
+  return {};
 }
 
 Status EvalCommand::run(const CommonOptions& common) {
-  RF_TRY(const MappedFile data, MappedFile::open(data_file_));
-  if (data.text().empty()) return Error{data_file_ + ": the file is empty: there is nothing to measure"};
+  std::optional<MappedFile> data;
+  if (data_file_) {
+    RF_TRY(data, MappedFile::open(*data_file_));
+    if (data->text().empty()) return Error{*data_file_ + ": the file is empty: there is nothing to measure"};
+  }
   RF_TRY(const Model model, Model::load(model_file_));
   ThreadPool pool(common.threads);
-  return find_task()->run(model, pool, data.text(), perplexity_, common.json);
+  return find_task()->task->run({.model_file = model_file_,
+                                 .model = model,
+                                 .executor = pool,
+                                 .data = data ? data->text() : std::string_view(),
+                                 .json = common.json});
 }
 
 }  // namespace
