@@ -20,15 +20,18 @@ function(ringflash_test name)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
+  set(tests ${name})
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
   foreach(setting IN LISTS arg_RUNS)
+    list(APPEND tests ${name}_${setting})
     add_test(NAME ${name}_${setting} COMMAND ${name})
-    set_tests_properties(${name}_${setting} PROPERTIES
-      TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ENVIRONMENT ${setting})
+    set_tests_properties(${name}_${setting} PROPERTIES ENVIRONMENT ${setting})
   endforeach()
+  set_tests_properties(${tests} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
   if("torch" IN_LIST arg_LABELS)
-    # OpenMP's threads wait in a spin: two such programs at once would mostly wait for each other.
-    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
+    # OpenMP's threads wait in a spin: two such programs at once would mostly wait for each other, and beside any
+    # other work one alone does, unless the spin is short.
+    set_tests_properties(${tests} PROPERTIES PROCESSORS 2)
+    set_property(TEST ${tests} APPEND PROPERTY ENVIRONMENT GOMP_SPINCOUNT=10000)
   endif()
 endfunction()

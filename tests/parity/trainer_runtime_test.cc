@@ -27,8 +27,8 @@ using Logits = std::vector<float>;
 
 constexpr int64_t kTokens = 3000;
 
-// Rounding to bf16 errs by half of a unit in the last place at most, 2^-8 of 1. That makes a deviation of 2^-8 / sqrt(3)
-// of 1, and of a number with mantissa m (1 <= m < 2) an m-th of that; 1 / m^2 is 0.54 in the mean.
+// Rounding to bf16 errs by half of a unit in the last place at most, 2^-8 of 1. That makes a deviation of
+// 2^-8 / sqrt(3) of 1, and of a number with mantissa m (1 <= m < 2) an m-th of that; 1 / m^2 is 0.54 in the mean.
 const double kBf16Deviation = 0x1p-8 * std::sqrt(0.54 / 3);
 
 /// The same model with its bf16 matrices stored in fp32.
