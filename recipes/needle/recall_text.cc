@@ -1,5 +1,5 @@
 // `recall-text DOCUMENTS TOKENS SEED`: training text for the needle recipe on stdout, one JSON object with a "text" a
-// line. A document is filler with facts in between, each asked for later at any distance, in the words of
+// line. The words are those of
 // `ringflash eval --task needle`.
 #include <algorithm>
 #include <charconv>
@@ -15,52 +15,53 @@
 namespace ringflash {
 namespace {
 
-constexpr int64_t kMarks = 2;            // start and end of the text
-constexpr double kQuestionShare = 0.75;  // of what is no filler
-constexpr double kLeastGap = 1, kMostGap = 16;
+constexpr int64_t kMarks = 2;  // start and end of the text
+constexpr double kLeastGap = 0.5, kMostGap = 16;
+constexpr double kRarest = 1.0 / 400;
+
+double log_uniform(Rng& rng, double low, double high) {
+  return low * std::pow(high / low, rng.uniform());
+}
 
 /// Tokens, with a tokenizer that has every word and every punctuation mark as one piece.
 int64_t count_tokens(std::string_view text) {
-  return std::count_if(text.begin(), text.end(), [](char c) { return std::strchr(" .,?", c) != nullptr; });
+  return std::count_if(text.begin(), text.end(), [](char c) { return std::strchr(" .,", c) != nullptr; });
 }
 
+/// Filler, and in between one fact of each topic, told again and again: often or rarely, so that the distances from one
+/// time to the next go from a few tokens to the whole document.
 class Document {
  public:
-  Document(Rng& rng, int64_t tokens) : rng_(rng), left_(tokens - kMarks), filler_(rng.below(needle_filler().size())) {
-    for (const std::string_view key : needle_keys()) untold_.push_back(key);
-    // From nearly all recall to a few facts in a long text.
-    gap_ = kLeastGap * std::pow(kMostGap / kLeastGap, rng.uniform());
+  Document(Rng& rng, int64_t tokens)
+      : rng_(rng),
+        left_(tokens - kMarks),
+        filler_(rng.below(needle_filler().size())),
+        gap_(log_uniform(rng, kLeastGap, kMostGap)) {
+    for (const NeedleTopic& topic : needle_topics()) {
+      facts_.push_back({topic.key, topic.values[rng.below(topic.values.size())]});
+      total_weight_ += log_uniform(rng, kRarest, 1);
+      weights_end_.push_back(total_weight_);
+    }
   }
 
   std::string write() {
     while (left_ > 0) {
-      if (rng_.uniform() * (gap_ + 1) < 1) {
-        add(recall_sentence());
-      } else {
-        add(std::string(needle_filler()[filler_++ % needle_filler().size()]));
-      }
+      const bool fact = rng_.uniform() * (gap_ + 1) < 1;
+      add(fact ? draw_fact().statement() : std::string(needle_filler()[filler_++ % needle_filler().size()]));
     }
     return std::move(text_);
   }
 
  private:
-  std::string recall_sentence() {
-    const bool ask = !told_.empty() && (untold_.empty() || rng_.uniform() < kQuestionShare);
-    if (!ask) {
-      std::swap(untold_[rng_.below(untold_.size())], untold_.back());
-      told_.push_back({untold_.back(), needle_values()[rng_.below(needle_values().size())]});
-      untold_.pop_back();
-      return told_.back().statement();
-    }
-    // Log-uniform in how long ago it was told: the circuit is learned near by, within the window, and then reaches out.
-    const double back = std::pow(static_cast<double>(told_.size() + 1), rng_.uniform());
-    const Fact& fact = told_[told_.size() - static_cast<size_t>(back)];
-    return fact.statement();
+  const Fact& draw_fact() {
+    const double x = rng_.uniform() * total_weight_;
+    const auto found = std::upper_bound(weights_end_.begin(), weights_end_.end() - 1, x);
+    return facts_[static_cast<size_t>(found - weights_end_.begin())];
   }
 
   /// The last sentence is cut where the document is full, so that documents fill rows exactly.
   void add(std::string sentence) {
-    while (count_tokens(sentence) > left_) sentence.resize(sentence.find_last_of(" .,?"));
+    while (count_tokens(sentence) > left_) sentence.resize(sentence.find_last_of(" .,"));
     left_ -= count_tokens(sentence);
     text_ += sentence;
   }
@@ -68,9 +69,10 @@ class Document {
   Rng& rng_;
   int64_t left_;
   size_t filler_;
-  double gap_;  ///< filler sentences per other one, on average
-  std::vector<std::string_view> untold_;
-  std::vector<Fact> told_;
+  double gap_;  ///< filler sentences per fact, on average
+  std::vector<Fact> facts_;
+  std::vector<double> weights_end_;  ///< running sums of how often each fact is told
+  double total_weight_ = 0;
   std::string text_;
 };
 
