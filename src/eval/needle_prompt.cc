@@ -21,8 +21,9 @@ int64_t nearest(const std::vector<int64_t>& places, int64_t wanted) {
   });
 }
 
-std::string_view draw(std::span<const std::string_view> words, Rng& rng) {
-  return words[rng.below(words.size())];
+template <typename Choices>
+const auto& draw(const Choices& choices, Rng& rng) {
+  return choices[rng.below(choices.size())];
 }
 
 }  // namespace
@@ -62,7 +63,8 @@ Hay Haystack::take(int64_t tokens, Rng& rng) const {
 Result<NeedlePrompt> make_needle_prompt(const Tokenizer& tokenizer, const Haystack& haystack, int64_t length,
                                         int64_t depth, Rng& rng) {
   NeedlePrompt prompt;
-  prompt.fact = {draw(needle_keys(), rng), draw(needle_values(), rng)};
+  const NeedleTopic& topic = draw(needle_topics(), rng);
+  prompt.fact = {topic.key, draw(topic.values, rng)};
   const std::vector<int32_t> fact = encode_continuation(tokenizer, prompt.fact.statement());
   const std::vector<int32_t> question = encode_continuation(tokenizer, prompt.fact.question());
   prompt.answer_tokens = std::ssize(encode_continuation(tokenizer, " " + std::string(prompt.fact.value)));

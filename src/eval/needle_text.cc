@@ -5,29 +5,36 @@
 namespace ringflash {
 namespace {
 
-constexpr std::string_view kKeys[] = {
-    "anchor", "apron",   "arrow",  "basket", "bell",   "blanket", "boat",   "book",   "bottle", "bowl",   "pot",
-    "brick",  "bridge",  "broom",  "brush",  "bucket", "button",  "cable",  "candle", "cap",    "card",   "chain",
-    "chair",  "clock",   "coat",   "coin",   "comb",   "cradle",  "cup",    "curtain", "desk",  "door",   "drum",
-    "engine", "fence",   "flag",   "flute",  "fork",   "gate",    "glass",  "glove",  "guitar", "hammer", "harp",
-    "hat",    "helmet",  "hook",   "pan",    "kettle", "key",     "kite",   "knife",  "ladder", "lamp",   "lantern",
-    "lens",   "letter",  "lock",   "magnet", "map",    "mask",    "mirror", "nail",   "needle", "net",    "oven"};
-
-constexpr std::string_view kValues[] = {
-    "badger", "bear",   "beaver",  "bee",    "bison",  "camel",   "cat",    "cow",     "crab",    "crane",  "crow",
-    "deer",   "dog",    "dolphin", "donkey", "dove",   "duck",    "eagle",  "eel",     "falcon",  "ferret", "finch",
-    "wombat",    "frog",   "gecko",   "goat",   "goose",  "hare",    "hawk",   "heron",   "horse",   "hyena",  "stoat",
-    "stork",  "wolf",   "koala",   "lemur",  "lion",   "toad",    "llama",  "lobster", "weasel",    "magpie", "mole",
-    "moose",  "mouse",  "mule",    "newt",   "otter",  "owl",     "panda",  "parrot",  "pelican", "pig",    "wren",  
-    "puffin", "rabbit", "raven",   "robin",  "salmon", "seal",    "shark",  "sheep",   "snail",   "swan",   "tiger"};
+constexpr NeedleTopic kTopics[] = {
+    {"colour",
+     {"red", "blue", "teal", "pink", "gold", "grey", "brown", "black", "white", "green", "amber", "coral",
+      "ivory", "khaki", "maroon", "navy", "peach", "rust", "scarlet", "silver", "tan", "violet", "yellow",
+      "crimson"}},
+    {"animal",
+     {"badger", "bear", "beaver", "bison", "camel", "cat", "cow", "deer", "dog", "donkey", "ferret", "goat",
+      "hare", "horse", "koala", "lemur", "lion", "llama", "moose", "mouse", "otter", "panda", "rabbit",
+      "tiger"}},
+    {"tool",
+     {"anvil", "chisel", "clamp", "drill", "fork", "hammer", "ladder", "lathe", "lever", "mallet", "needle",
+      "plane", "pliers", "pump", "rake", "saw", "shovel", "sieve", "spade", "vice", "wedge", "wrench",
+      "broom", "knife"}},
+    {"metal",
+     {"barium", "bismuth", "brass", "tungsten", "cadmium", "calcium", "chromium", "cobalt", "copper", "iron",
+      "lead", "lithium", "magnesium", "manganese", "mercury", "nickel", "osmium", "platinum", "potassium",
+      "radium", "sodium", "steel", "titanium", "uranium"}},
+    {"bird",
+     {"crow", "cuckoo", "dove", "duck", "eagle", "falcon", "finch", "goose", "gull", "hawk", "heron",
+      "kestrel", "magpie", "owl", "parrot", "pelican", "penguin", "puffin", "raven", "robin", "sparrow",
+      "stork", "swan", "wren"}},
+};
 
 constexpr size_t kLongestSentence = 256;
 
 constexpr std::string_view kFiller[] = {
-    " The grass is green.",
-    " The sky is blue and the sun shines.",
+    " The grass is soft.",
+    " The sky is wide and the sun shines.",
     " Here we go, there and back again.",
-    " A soft wind blows from the sea.",
+    " A warm wind blows from the sea.",
     " People walk along the river all day.",
     " Nobody is in a hurry.",
     " Small clouds pass over the hills.",
@@ -56,11 +63,8 @@ size_t sentence_size(std::string_view text) {
 
 }  // namespace
 
-std::span<const std::string_view> needle_keys() {
-  return kKeys;
-}
-std::span<const std::string_view> needle_values() {
-  return kValues;
+std::span<const NeedleTopic> needle_topics() {
+  return kTopics;
 }
 std::span<const std::string_view> needle_filler() {
   return kFiller;
@@ -71,7 +75,7 @@ std::string Fact::statement() const {
 }
 
 std::string Fact::question() const {
-  return " The code of " + std::string(key) + " is";
+  return " The secret " + std::string(key) + " is";
 }
 
 std::vector<std::string_view> split_sentences(std::string_view text) {

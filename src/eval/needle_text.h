@@ -2,6 +2,7 @@
 // training text of recipes/needle/ take it from here.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -10,18 +11,22 @@
 
 namespace ringflash {
 
-/// Nouns that facts are about, and nouns that are told of them; no word stands in both lists.
-std::span<const std::string_view> needle_keys();
-std::span<const std::string_view> needle_values();
+/// What a fact can be about, and what it can tell of that: nouns of one kind, so that the kind alone asks for the value.
+/// No word stands in two lists, and none begins another of its own list.
+struct NeedleTopic {
+  std::string_view key;
+  std::array<std::string_view, 24> values;
+};
+std::span<const NeedleTopic> needle_topics();
 
 struct Fact {
   std::string_view key, value;
 
-  std::string statement() const;  ///< " The code of KEY is VALUE."
-  std::string question() const;   ///< " The code of KEY is": the value has to follow
+  std::string statement() const;  ///< " The secret KEY is VALUE."
+  std::string question() const;   ///< " The secret KEY is": the value has to follow
 };
 
-/// Sentences that follow one another in a circle; they say nothing of codes.
+/// Sentences that follow one another in a circle; they tell no secret.
 std::span<const std::string_view> needle_filler();
 
 /// Cuts a text behind ".", "!", "?" and line ends (and any longer run without one at 256 bytes or less, between

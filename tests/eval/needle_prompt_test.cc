@@ -11,20 +11,24 @@ namespace ringflash {
 namespace {
 
 TEST(NeedleText, NoWordCanBeTakenForAnother) {
-  const auto keys = needle_keys(), values = needle_values();
-  std::set<std::string_view> words(keys.begin(), keys.end());
-  words.insert(values.begin(), values.end());
-  EXPECT_EQ(words.size(), keys.size() + values.size());
-  for (const std::string_view a : values) {
-    for (const std::string_view b : values) EXPECT_TRUE(a == b || !b.starts_with(a)) << a << ", " << b;
+  std::set<std::string_view> words;
+  size_t count = 0;
+  for (const NeedleTopic& topic : needle_topics()) {
+    words.insert(topic.key);
+    words.insert(topic.values.begin(), topic.values.end());
+    count += 1 + topic.values.size();
+    for (const std::string_view a : topic.values) {
+      for (const std::string_view b : topic.values) EXPECT_TRUE(a == b || !b.starts_with(a)) << a << ", " << b;
+    }
   }
-  for (const std::string_view sentence : needle_filler()) EXPECT_EQ(sentence.find("code"), sentence.npos);
+  EXPECT_EQ(words.size(), count);
+  for (const std::string_view sentence : needle_filler()) EXPECT_EQ(sentence.find("secret"), sentence.npos);
 }
 
 TEST(NeedleText, AStatementIsTheQuestionAndItsAnswer) {
-  const Fact fact{"mask", "bee"};
-  EXPECT_EQ(fact.question(), " The code of mask is");
-  EXPECT_EQ(fact.statement(), " The code of mask is bee.");
+  const Fact fact{"animal", "otter"};
+  EXPECT_EQ(fact.question(), " The secret animal is");
+  EXPECT_EQ(fact.statement(), " The secret animal is otter.");
 }
 
 TEST(SplitSentences, CutsBehindStopsAndLineEnds) {
