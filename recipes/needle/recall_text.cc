@@ -1,4 +1,4 @@
-// `recall-text DOCUMENTS TOKENS SEED`: training text for the needle recipe on stdout, one JSON object with a "text" a
+// `recall-text DOCUMENTS TOKENS GAP SEED`: training text for the needle recipe on stdout, one JSON object with a "text" a
 // line. The words are those of `ringflash eval --task needle`.
 #include <algorithm>
 #include <charconv>
@@ -15,8 +15,8 @@ namespace ringflash {
 namespace {
 
 constexpr int64_t kMarks = 2;  // start and end of the text
-constexpr double kLeastGap = 0.5, kMostGap = 16;
 constexpr double kRarest = 1.0 / 400;
+constexpr double kGapRange = 20;  // from the fewest filler sentences a document has per fact to the most
 
 double log_uniform(Rng& rng, double low, double high) {
   return low * std::pow(high / low, rng.uniform());
@@ -31,11 +31,11 @@ int64_t count_tokens(std::string_view text) {
 /// time to the next go from a few tokens to the whole document.
 class Document {
  public:
-  Document(Rng& rng, int64_t tokens)
+  Document(Rng& rng, int64_t tokens, int64_t most_gap)
       : rng_(rng),
         left_(tokens - kMarks),
         filler_(rng.below(needle_filler().size())),
-        gap_(log_uniform(rng, kLeastGap, kMostGap)) {
+        gap_(log_uniform(rng, static_cast<double>(most_gap) / kGapRange, static_cast<double>(most_gap))) {
     for (const NeedleTopic& topic : needle_topics()) {
       facts_.push_back({topic.key, topic.values[rng.below(topic.values.size())]});
       total_weight_ += log_uniform(rng, kRarest, 1);
@@ -85,14 +85,15 @@ bool parse(const char* text, int64_t& value) {
 
 int main(int argc, char** argv) {
   using namespace ringflash;
-  int64_t documents = 0, tokens = 0, seed = 0;
-  if (argc != 4 || !parse(argv[1], documents) || !parse(argv[2], tokens) || !parse(argv[3], seed)) {
-    std::fprintf(stderr, "usage: recall-text DOCUMENTS TOKENS SEED >text.jsonl\n");
+  int64_t documents = 0, tokens = 0, gap = 0, seed = 0;
+  if (argc != 5 || !parse(argv[1], documents) || !parse(argv[2], tokens) || !parse(argv[3], gap) ||
+      !parse(argv[4], seed)) {
+    std::fprintf(stderr, "usage: recall-text DOCUMENTS TOKENS GAP SEED >text.jsonl\n");
     return 2;
   }
   Rng rng(static_cast<uint64_t>(seed));
   for (int64_t i = 0; i < documents; ++i) {
-    std::printf("{\"text\":\"%s\"}\n", Document(rng, tokens).write().c_str());
+    std::printf("{\"text\":\"%s\"}\n", Document(rng, tokens, gap).write().c_str());
   }
   return std::fflush(stdout) == 0 && std::ferror(stdout) == 0 ? 0 : 1;
 }

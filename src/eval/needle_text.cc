@@ -75,7 +75,7 @@ std::string Fact::statement() const {
 }
 
 std::string Fact::question() const {
-  return " The secret " + std::string(key) + " is";
+  return " Remember the " + std::string(key);
 }
 
 std::vector<std::string_view> split_sentences(std::string_view text) {

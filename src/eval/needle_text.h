@@ -22,8 +22,8 @@ std::span<const NeedleTopic> needle_topics();
 struct Fact {
   std::string_view key, value;
 
-  std::string statement() const;  ///< " The secret KEY is VALUE."
-  std::string question() const;   ///< " The secret KEY is": the value has to follow
+  std::string statement() const;  ///< " Remember the KEY VALUE."
+  std::string question() const;   ///< " Remember the KEY": the value has to follow
 };
 
 /// Sentences that follow one another in a circle; they tell no secret.

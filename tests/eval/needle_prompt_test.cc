@@ -27,8 +27,8 @@ TEST(NeedleText, NoWordCanBeTakenForAnother) {
 
 TEST(NeedleText, AStatementIsTheQuestionAndItsAnswer) {
   const Fact fact{"animal", "otter"};
-  EXPECT_EQ(fact.question(), " The secret animal is");
-  EXPECT_EQ(fact.statement(), " The secret animal is otter.");
+  EXPECT_EQ(fact.question(), " Remember the animal");
+  EXPECT_EQ(fact.statement(), " Remember the animal otter.");
 }
 
 TEST(SplitSentences, CutsBehindStopsAndLineEnds) {

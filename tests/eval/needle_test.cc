@@ -29,7 +29,7 @@ ModelConfig parrot_config(AttentionKind kind) {
   return config;
 }
 
-/// A model that knows nothing but its last byte, and after a question's "s" writes " cow" by that.
+/// A model that knows nothing but its last byte, and after the "l" of "Remember the animal" writes " cow" by that.
 Model parrot(AttentionKind kind = AttentionKind::kRing) {
   const ModelConfig config = parrot_config(kind);
   GgufWriter writer;
@@ -41,7 +41,7 @@ Model parrot(AttentionKind kind = AttentionKind::kRing) {
     if (spec.name == kEmbeddingTensor) {
       for (size_t id = 0; id < kVocabulary; ++id) values[id * kVocabulary + id] = 1;
     } else if (spec.name == kHeadTensor) {
-      const std::string path = std::string("s ") + kAnswer;
+      const std::string path = std::string("l ") + kAnswer;
       for (size_t i = 1; i < path.size(); ++i) values[byte_id(path[i]) * kVocabulary + byte_id(path[i - 1])] = 1;
     }
     writer.add_tensor(spec.name, GgufType::kF32, spec.shape, [values] {
