@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "base/file.h"
 #include "base/progress.h"
@@ -101,6 +102,11 @@ void NeedleTask::add_options(CLI::App& options) {
 }
 
 Status NeedleTask::run(const EvalInput& input) {
+  std::optional<AtomicFile> html;  // opened first: a place that cannot be written to is told before the work
+  if (html_file_) {
+    RF_TRY(AtomicFile file, AtomicFile::create(*html_file_));
+    html.emplace(std::move(file));
+  }
   std::optional<Progress> progress;
   RF_TRY(const NeedleReport report,
          evaluate_needle(input.model, input.executor, input.data, options_, [&](int64_t done, int64_t total) {
@@ -108,11 +114,12 @@ Status NeedleTask::run(const EvalInput& input) {
            progress->update(done);
          }));
   progress.reset();
-  if (html_file_) {
+  if (html) {
     const ModelConfig& config = input.model.config();
     const std::string name = std::filesystem::path(input.model_file).filename().string();
     const NeedlePage page{.model = name, .config = config, .parameters = count_parameters(config).total()};
-    RF_TRY_VOID(write_file(*html_file_, needle_html(report, page)));
+    RF_TRY_VOID(html->write(needle_html(report, page)));
+    RF_TRY_VOID(html->commit());
   }
   return input.json ? write_json(to_json(report, options_)) : write_stdout(to_text(report));
 }

@@ -52,6 +52,51 @@ TEST_F(Eval, TheLineForPeopleSaysTheSame) {
   EXPECT_NE(outcome.out.find("bits per byte"), std::string::npos) << outcome.out;
 }
 
+class EvalNeedle : public TinyFiles {
+ protected:
+  Outcome evaluate(const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"eval", model_, "--task", "needle"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_ringflash(arguments);
+  }
+};
+
+TEST_F(EvalNeedle, JsonHoldsTheGridAndItsTotals) {
+  const nlohmann::json object =
+      one_object(evaluate({"--lengths", "100,200", "--depths", "0,50,100", "--samples", "2", "--json"}));
+  const nlohmann::json& rows = object.at("rows");
+  ASSERT_EQ(rows.size(), 6);
+  EXPECT_EQ(rows[4].at("length"), 200);
+  EXPECT_EQ(rows[4].at("depth"), 50);
+  EXPECT_EQ(rows[4].at("samples"), 2);
+  EXPECT_EQ(rows[4].at("accuracy"), rows[4].value("found", -1) / 2.0);
+  EXPECT_EQ(object.at("total").at("samples"), 12);
+  EXPECT_EQ(object.at("beyond_window").at("samples"), 0);  // the tiny model has a full layer
+}
+
+TEST_F(EvalNeedle, TheGridForPeopleHasALinePerLength) {
+  const Outcome outcome = evaluate({"--lengths", "100,200", "--depths", "0,100", "--samples", "1"});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_NE(outcome.out.find("0%   100%\n"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("\n           200  "), std::string::npos) << outcome.out;
+}
+
+TEST_F(EvalNeedle, WritesTheHeatMapAndHidesFactsInATextThatIsGiven) {
+  const Outcome outcome = evaluate({"--lengths", "100", "--samples", "1", "--data", text_file("hay", "Some text. More of it."),
+                                    "--html", path("map.html")});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  const std::string html = read_file(path("map.html")).value();
+  EXPECT_TRUE(html.starts_with("<!doctype html>"));
+  EXPECT_NE(html.find("model.gguf"), std::string::npos);
+}
+
+TEST_F(EvalNeedle, BadInputIsNamed) {
+  expect_failure(evaluate({"--lengths", "257"}), {"257", "256"});
+  expect_failure(evaluate({"--lengths", "9"}), {"9 tokens", "too short"});
+  expect_failure(evaluate({"--data", text_file("empty", "")}), {"empty: "});
+  expect_failure(evaluate({"--lengths", "100", "--html", path("none/map.html")}), {"none/map.html"});
+}
+
 TEST_F(Eval, BadInputIsNamed) {
   expect_failure(evaluate(text_file("empty", "")), {"empty: "});
   expect_failure(evaluate(path("none.txt")), {"none.txt", "No such file"});

@@ -95,6 +95,25 @@ TEST(Usage, NumbersOutOfRangeAreNamed) {
     expect_usage_error(arguments, name);
   }
   expect_usage_error({"eval", "a.gguf", "--task", "ppl", "--data", "x", "--overlap", "-1"}, "--overlap");
+  const std::vector<std::pair<std::vector<std::string>, std::string>> needle_cases = {
+      {{"--lengths", "1024,2k"}, "--lengths: must be a whole number from 1 to 134217728, not '2k'"},
+      {{"--lengths", "0"}, "--lengths"},
+      {{"--lengths", "1024", "2048"}, "2048"},
+      {{"--depths", "0,101"}, "--depths: must be a whole number from 0 to 100, not '101'"},
+      {{"--samples", "0"}, "--samples"},
+      {{"--seed", "-1"}, "--seed"},
+  };
+  for (const auto& [option, name] : needle_cases) {
+    std::vector<std::string> arguments = {"eval", "a.gguf", "--task", "needle"};
+    arguments.insert(arguments.end(), option.begin(), option.end());
+    expect_usage_error(arguments, name);
+  }
+}
+
+TEST(Usage, OptionsOfAnotherTaskAreRefused) {
+  expect_usage_error({"eval", "a.gguf", "--task", "needle", "--context", "8"}, "--context belongs to --task ppl");
+  expect_usage_error({"eval", "a.gguf", "--task", "ppl", "--data", "x", "--html", "y"},
+                     "--html belongs to --task needle");
 }
 
 TEST(Usage, UnknownChoicesNameThoseThereAre) {
