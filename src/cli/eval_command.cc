@@ -41,7 +41,8 @@ void EvalCommand::add_options(CLI::App& app) {
   }
   app.add_option("MODEL", model_file_, "GGUF file")->type_name("FILE")->required();
   app.add_option("--task", task_name_, "What to measure: " + summaries)->type_name("NAME")->required();
-  app.add_option("--data", data_file_, "Text to measure it on; needle: to hide the facts in")->type_name("FILE");
+  app.add_option("--data", data_file_, "Text to measure it on; needle: to hide the facts in")
+      ->type_name("FILE");
   for (Entry& entry : tasks_) {
     CLI::App* group = app.add_option_group("--task " + entry.task->name());
     entry.task->add_options(*group);
@@ -68,7 +69,8 @@ Status EvalCommand::check() const {
     if (&other == wanted) continue;
     for (const CLI::Option* option : other.options->get_options()) {
       if (option->count() > 0) {
-        return Error{option->get_name() + " belongs to --task " + other.task->name() + ", not to " + task_name_};
+        return Error{option->get_name() + " belongs to --task " + other.task->name() + ", not to " +
+                     task_name_};
       }
     }
   }

@@ -57,11 +57,13 @@ std::string to_text(const NeedleReport& report) {
       std::snprintf(field, sizeof field, "\n%14lld", static_cast<long long>(cell.length));
       text += field;
     }
-    std::snprintf(field, sizeof field, "%6.0f%c", 100 * cell.count.accuracy(), cell.beyond_window ? ' ' : '*');
+    std::snprintf(field, sizeof field, "%6.0f%c", 100 * cell.count.accuracy(),
+                  cell.beyond_window ? ' ' : '*');
     text += field;
   }
-  text += "\nfound in all " + percent(report.total()) + ", beyond the window " + percent(report.beyond_window()) +
-          " (* the window reaches the fact), " + format_duration(report.seconds) + "\n";
+  text += "\nfound in all " + percent(report.total()) + ", beyond the window " +
+          percent(report.beyond_window()) + " (* the window reaches the fact), " +
+          format_duration(report.seconds) + "\n";
   return text;
 }
 
@@ -79,7 +81,9 @@ class NeedleTask final : public EvalTask {
 };
 
 void NeedleTask::add_options(CLI::App& options) {
-  options.add_option("--lengths", options_.lengths, "Tokens of the texts; by default 1024, 2048, ... the model's limit")
+  options
+      .add_option("--lengths", options_.lengths,
+                  "Tokens of the texts; by default 1024, 2048, ... the model's limit")
       ->type_name("N,N,...")
       ->delimiter(',')
       ->allow_extra_args(false)

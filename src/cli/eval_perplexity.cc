@@ -36,11 +36,11 @@ void PerplexityTask::add_options(CLI::App& options) {
 
 Status PerplexityTask::run(const EvalInput& input) {
   std::optional<Progress> progress;
-  RF_TRY(const PerplexityReport report,
-         evaluate_perplexity(input.model, input.executor, input.data, options_, [&](int64_t done, int64_t total) {
-           if (!progress) progress.emplace("ppl", total);
-           progress->update(done);
-         }));
+  RF_TRY(const PerplexityReport report, evaluate_perplexity(input.model, input.executor, input.data, options_,
+                                                            [&](int64_t done, int64_t total) {
+                                                              if (!progress) progress.emplace("ppl", total);
+                                                              progress->update(done);
+                                                            }));
   progress.reset();
   if (input.json) {
     return write_json({{"ppl", report.perplexity()},

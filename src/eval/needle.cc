@@ -25,16 +25,19 @@ Status check(const NeedleOptions& options, const ModelConfig& config) {
     }
   }
   for (const int64_t depth : options.depths) {
-    if (depth < 0 || depth > 100) return Error{"a depth is a percentage from 0 to 100, not " + std::to_string(depth)};
+    if (depth < 0 || depth > 100)
+      return Error{"a depth is a percentage from 0 to 100, not " + std::to_string(depth)};
   }
   if (options.depths.empty()) return Error{"there are no depths to measure at"};
   if (options.samples < 1) return Error{"samples must be 1 or more, not " + std::to_string(options.samples)};
   return {};
 }
 
-/// Whether the token after the prompt can reach the fact only through global keys (or several layers' windows).
+/// Whether the token after the prompt can reach the fact only through global keys (or several layers'
+/// windows).
 bool is_beyond_window(const ModelConfig& config, const NeedlePrompt& prompt) {
-  const bool has_full = std::count(config.attention.begin(), config.attention.end(), AttentionKind::kFull) > 0;
+  const bool has_full =
+      std::count(config.attention.begin(), config.attention.end(), AttentionKind::kFull) > 0;
   const RingGeometry& ring = config.ring;
   const int64_t chunk = ring.chunk(std::ssize(prompt.ids) - 1);
   return !has_full && prompt.fact_end <= (chunk - ring.band_chunks()) * ring.stride;
@@ -46,7 +49,8 @@ Result<std::string> answer(const Model& model, Executor& executor, const NeedleP
   std::span<const int32_t> ids = prompt.ids;
   Session session(model, executor, std::ssize(ids) + prompt.answer_tokens);
   while (std::ssize(ids) > kPieceTokens) {
-    RF_TRY_VOID(session.append(ids.first(kPieceTokens), LogitsFor::kNone, [](int64_t, int64_t, const float*) {}));
+    RF_TRY_VOID(
+        session.append(ids.first(kPieceTokens), LogitsFor::kNone, [](int64_t, int64_t, const float*) {}));
     ids = ids.subspan(kPieceTokens);
     on_read(kPieceTokens);
   }
@@ -109,8 +113,8 @@ Result<NeedleReport> evaluate_needle(const Model& model, Executor& executor, std
   if (report.lengths.empty()) report.lengths = default_lengths(model.config());
   const auto& lengths = report.lengths;
   const Haystack haystack(model.tokenizer(), filler, *std::max_element(lengths.begin(), lengths.end()));
-  const int64_t tokens =
-      std::accumulate(lengths.begin(), lengths.end(), int64_t{0}) * std::ssize(report.depths) * options.samples;
+  const int64_t tokens = std::accumulate(lengths.begin(), lengths.end(), int64_t{0}) *
+                         std::ssize(report.depths) * options.samples;
   int64_t read = 0;
   const auto on_read = [&](int64_t count) {
     read += count;
@@ -118,10 +122,12 @@ Result<NeedleReport> evaluate_needle(const Model& model, Executor& executor, std
   };
   for (const int64_t length : report.lengths) {
     for (const int64_t depth : report.depths) {
-      NeedleCell cell{.length = length, .depth = depth, .count = {.samples = options.samples}, .beyond_window = true};
+      NeedleCell cell{
+          .length = length, .depth = depth, .count = {.samples = options.samples}, .beyond_window = true};
       for (int64_t sample = 0; sample < options.samples; ++sample) {
         Rng rng = needle_rng(options.seed, length, depth, sample);
-        RF_TRY(const NeedlePrompt prompt, make_needle_prompt(model.tokenizer(), haystack, length, depth, rng));
+        RF_TRY(const NeedlePrompt prompt,
+               make_needle_prompt(model.tokenizer(), haystack, length, depth, rng));
         RF_TRY(const std::string written, answer(model, executor, prompt, on_read));
         cell.count.found += is_needle_found(written, prompt.fact.value) ? 1 : 0;
         cell.beyond_window = cell.beyond_window && is_beyond_window(model.config(), prompt);

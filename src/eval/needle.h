@@ -1,5 +1,5 @@
-// The needle test: how often a model finds one fact in a long text, by the text's length and the fact's depth in it
-// (after Kamradt's "Needle in a Haystack", 2023).
+// The needle test: how often a model finds one fact in a long text, by the text's length and the fact's depth
+// in it (after Kamradt's "Needle in a Haystack", 2023).
 #pragma once
 
 #include <cstdint>
@@ -41,10 +41,11 @@ struct NeedleReport {
 /// 1024, 2048, ... below the model's context, and the context itself, or 131072 if that is less.
 std::vector<int64_t> default_lengths(const ModelConfig& config);
 
-/// Asks `samples` prompts of each cell and decodes greedily: the needle is found if what the model writes starts with the
-/// value, white space aside. A prompt depends on the seed and its own cell, not on the rest of the grid. The facts hide in
-/// `filler`, or in sentences of our own if it is empty. `progress`, if set, gets (tokens read, tokens in all). Errors:
-/// a length that is too short, or beyond the model's context; a depth outside 0..100; no samples.
+/// Asks `samples` prompts of each cell and decodes greedily: the needle is found if what the model writes
+/// starts with the value, white space aside. A prompt depends on the seed and its own cell, not on the rest
+/// of the grid. The facts hide in `filler`, or in sentences of our own if it is empty. `progress`, if set,
+/// gets (tokens read, tokens in all). Errors: a length that is too short, or beyond the model's context; a
+/// depth outside 0..100; no samples.
 Result<NeedleReport> evaluate_needle(const Model& model, Executor& executor, std::string_view filler,
                                      const NeedleOptions& options,
                                      const std::function<void(int64_t, int64_t)>& progress);

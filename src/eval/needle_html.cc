@@ -69,8 +69,8 @@ std::string percent(const NeedleCount& count) {
 }
 
 std::string figure(const NeedleCount& count, const std::string& label) {
-  return "<div><b>" + percent(count) + "</b><span>" + label + " (" + number(count.found) + " of " + number(count.samples) +
-         ")</span></div>\n";
+  return "<div><b>" + percent(count) + "</b><span>" + label + " (" + number(count.found) + " of " +
+         number(count.samples) + ")</span></div>\n";
 }
 
 std::string cell_html(const NeedleCell& cell) {
@@ -78,9 +78,10 @@ std::string cell_html(const NeedleCell& cell) {
   std::string classes = a < 0.5 ? "low" : a > 0.8 ? "high" : "";
   if (!cell.beyond_window) classes += classes.empty() ? "near" : " near";
   char text[256];
-  std::snprintf(text, sizeof text, "<td class=\"%s\" style=\"--a:%.4f\" title=\"%lld of %lld found\">%.0f</td>",
-                classes.c_str(), a, static_cast<long long>(cell.count.found),
-                static_cast<long long>(cell.count.samples), 100 * a);
+  std::snprintf(text, sizeof text,
+                "<td class=\"%s\" style=\"--a:%.4f\" title=\"%lld of %lld found\">%.0f</td>", classes.c_str(),
+                a, static_cast<long long>(cell.count.found), static_cast<long long>(cell.count.samples),
+                100 * a);
   return text;
 }
 
@@ -102,7 +103,8 @@ std::string describe(const NeedlePage& page) {
   const RingGeometry& ring = page.config.ring;
   char text[160];
   std::snprintf(text, sizeof text, "window %lld, stride %lld, %.3g\u202f%% of the tokens kept in reach",
-                static_cast<long long>(ring.window), static_cast<long long>(ring.stride), 100 * ring.global_ratio);
+                static_cast<long long>(ring.window), static_cast<long long>(ring.stride),
+                100 * ring.global_ratio);
   return format_count(static_cast<double>(page.parameters)) + " parameters, " +
          std::to_string(page.config.num_hidden_layers) + " layers, " + text;
 }
@@ -113,12 +115,23 @@ std::string escape_html(std::string_view text) {
   std::string escaped;
   for (const char c : text) {
     switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      case '\'': escaped += "&#39;"; break;
-      default: escaped += c;
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      default:
+        escaped += c;
     }
   }
   return escaped;
@@ -132,7 +145,8 @@ std::string needle_html(const NeedleReport& report, const NeedlePage& page) {
   html += "<div class=\"figures\">\n" + figure(report.total(), "found in all") +
           figure(report.beyond_window(), "beyond the window") + "</div>\n";
   html += "<div class=\"map\">" + table(report) +
-          "<caption>Percent of the needles found. <i class=\"key near\"></i> The window reaches the fact; elsewhere it "
+          "<caption>Percent of the needles found. <i class=\"key near\"></i> The window reaches the fact; "
+          "elsewhere it "
           "must have been kept.</caption>\n</table></div>\n";
   return html + "</main>\n</body>\n</html>\n";
 }

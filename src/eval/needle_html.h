@@ -10,7 +10,7 @@ namespace ringflash {
 
 /// What the page says besides the figures.
 struct NeedlePage {
-  std::string_view model;   ///< the file's name; any text, it is escaped
+  std::string_view model;  ///< the file's name; any text, it is escaped
   const ModelConfig& config;
   int64_t parameters = 0;
 };

@@ -29,8 +29,8 @@ const auto& draw(const Choices& choices, Rng& rng) {
 }  // namespace
 
 Rng needle_rng(uint64_t seed, int64_t length, int64_t depth, int64_t sample) {
-  return Rng(hash_bytes(std::to_string(seed) + ' ' + std::to_string(length) + ' ' + std::to_string(depth) + ' ' +
-                        std::to_string(sample)));
+  return Rng(hash_bytes(std::to_string(seed) + ' ' + std::to_string(length) + ' ' + std::to_string(depth) +
+                        ' ' + std::to_string(sample)));
 }
 
 Haystack::Haystack(const Tokenizer& tokenizer, std::string_view text, int64_t most_tokens) {
@@ -70,8 +70,8 @@ Result<NeedlePrompt> make_needle_prompt(const Tokenizer& tokenizer, const Haysta
   prompt.answer_tokens = std::ssize(encode_continuation(tokenizer, " " + std::string(prompt.fact.value)));
   const int64_t least = 1 + std::ssize(fact) + std::ssize(question) + prompt.answer_tokens;
   if (length < least) {
-    return Error{"a length of " + std::to_string(length) + " tokens is too short: the fact, its question and the answer take " +
-                 std::to_string(least)};
+    return Error{"a length of " + std::to_string(length) +
+                 " tokens is too short: the fact, its question and the answer take " + std::to_string(least)};
   }
   const Hay hay = haystack.take(length - least, rng);
   const int64_t place = nearest(hay.ends, std::ssize(hay.ids) * depth / 100);

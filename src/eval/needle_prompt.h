@@ -1,4 +1,5 @@
-// Prompts of the needle test: one fact at a given depth of a text of an exact number of tokens, asked at its end.
+// Prompts of the needle test: one fact at a given depth of a text of an exact number of tokens, asked at its
+// end.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,8 @@ struct Hay {
 /// The text that needles hide in, as the tokens of one model.
 class Haystack {
  public:
-  /// Cuts `text` into sentences and keeps as many from its beginning as have `most_tokens` tokens; an empty text
-  /// stands for needle_filler().
+  /// Cuts `text` into sentences and keeps as many from its beginning as have `most_tokens` tokens; an empty
+  /// text stands for needle_filler().
   Haystack(const Tokenizer& tokenizer, std::string_view text, int64_t most_tokens);
 
   /// `tokens` tokens from a random sentence on, going round where the text ends.
@@ -42,8 +43,9 @@ struct NeedlePrompt {
   int64_t answer_tokens = 0;             ///< that the value has; with them, the text has the length asked for
 };
 
-/// Draws a fact and hay. The fact stands at the sentence's end nearest to `depth` percent of the hay (0: right after BOS,
-/// 100: right before the question). Error: `length` is too short for fact, question and answer.
+/// Draws a fact and hay. The fact stands at the sentence's end nearest to `depth` percent of the hay (0:
+/// right after BOS, 100: right before the question). Error: `length` is too short for fact, question and
+/// answer.
 Result<NeedlePrompt> make_needle_prompt(const Tokenizer& tokenizer, const Haystack& haystack, int64_t length,
                                         int64_t depth, Rng& rng);
 

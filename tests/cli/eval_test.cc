@@ -82,8 +82,8 @@ TEST_F(EvalNeedle, TheGridForPeopleHasALinePerLength) {
 }
 
 TEST_F(EvalNeedle, WritesTheHeatMapAndHidesFactsInATextThatIsGiven) {
-  const Outcome outcome = evaluate({"--lengths", "100", "--samples", "1", "--data", text_file("hay", "Some text. More of it."),
-                                    "--html", path("map.html")});
+  const Outcome outcome = evaluate({"--lengths", "100", "--samples", "1", "--data",
+                                    text_file("hay", "Some text. More of it."), "--html", path("map.html")});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   const std::string html = read_file(path("map.html")).value();
   EXPECT_TRUE(html.starts_with("<!doctype html>"));

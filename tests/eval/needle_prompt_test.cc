@@ -18,7 +18,8 @@ TEST(NeedleText, NoWordCanBeTakenForAnother) {
     words.insert(topic.values.begin(), topic.values.end());
     count += 1 + topic.values.size();
     for (const std::string_view a : topic.values) {
-      for (const std::string_view b : topic.values) EXPECT_TRUE(a == b || !b.starts_with(a)) << a << ", " << b;
+      for (const std::string_view b : topic.values)
+        EXPECT_TRUE(a == b || !b.starts_with(a)) << a << ", " << b;
     }
   }
   EXPECT_EQ(words.size(), count);
@@ -32,7 +33,8 @@ TEST(NeedleText, AStatementIsTheQuestionAndItsAnswer) {
 }
 
 TEST(SplitSentences, CutsBehindStopsAndLineEnds) {
-  const std::vector<std::string_view> expected = {"One 1.5 two.", " Three?", " Four!", " five\n", "\n", "six"};
+  const std::vector<std::string_view> expected = {"One 1.5 two.", " Three?", " Four!",
+                                                  " five\n",      "\n",      "six"};
   EXPECT_EQ(split_sentences("One 1.5 two. Three? Four! five\n\nsix"), expected);
   EXPECT_TRUE(split_sentences("").empty());
 }
@@ -86,8 +88,9 @@ TEST_F(NeedlePrompts, TellTheFactOnceAndEndWithItsQuestion) {
   const size_t first = all.find(prompt.fact.statement());
   ASSERT_NE(first, all.npos);
   EXPECT_EQ(all.find(prompt.fact.statement(), first + 1), all.npos);
-  const std::span fact = std::span(prompt.ids).subspan(
-      static_cast<size_t>(prompt.fact_begin), static_cast<size_t>(prompt.fact_end - prompt.fact_begin));
+  const std::span fact = std::span(prompt.ids)
+                             .subspan(static_cast<size_t>(prompt.fact_begin),
+                                      static_cast<size_t>(prompt.fact_end - prompt.fact_begin));
   EXPECT_EQ(tokenizer_.decode(fact), prompt.fact.statement());
 }
 
@@ -96,7 +99,8 @@ TEST_F(NeedlePrompts, HideTheFactBetweenSentencesAtTheDepthAskedFor) {
   for (const std::string_view sentence : needle_filler()) longest = std::max(longest, std::ssize(sentence));
   for (int64_t depth = 0; depth <= 100; depth += 5) {
     const NeedlePrompt prompt = make(3000, depth);
-    const int64_t hay = std::ssize(prompt.ids) - 1 - std::ssize(prompt.fact.statement() + prompt.fact.question());
+    const int64_t hay =
+        std::ssize(prompt.ids) - 1 - std::ssize(prompt.fact.statement() + prompt.fact.question());
     EXPECT_LE(std::abs(prompt.fact_begin - 1 - hay * depth / 100), (longest + 1) / 2) << depth;
     const std::string before = text(prompt).substr(0, static_cast<size_t>(prompt.fact_begin - 1));
     EXPECT_TRUE(before.empty() || before.ends_with('.')) << before;
@@ -128,8 +132,7 @@ TEST_F(NeedlePrompts, TooShortALengthIsAnErrorThatNamesTheLeast) {
   const auto prompt = make_needle_prompt(tokenizer_, haystack_, 40, 0, rng);
   ASSERT_FALSE(prompt.ok());
   const NeedlePrompt fits = make(100, 0);
-  const int64_t least =
-      1 + std::ssize(fits.fact.statement() + fits.fact.question()) + fits.answer_tokens;
+  const int64_t least = 1 + std::ssize(fits.fact.statement() + fits.fact.question()) + fits.answer_tokens;
   EXPECT_NE(prompt.error().message.find(std::to_string(least)), std::string::npos) << prompt.error().message;
   EXPECT_TRUE(make_needle_prompt(tokenizer_, haystack_, least, 50, rng = Rng(7)).ok());
   EXPECT_FALSE(make_needle_prompt(tokenizer_, haystack_, least - 1, 50, rng = Rng(7)).ok());
@@ -140,7 +143,8 @@ TEST(Haystack, DoesNotAddASpaceWhereTheTokenizerWould) {
   vocabulary.add_dummy_prefix = true;
   const Tokenizer tokenizer = Tokenizer::create(std::move(vocabulary)).value();
   Rng rng(1);
-  const NeedlePrompt prompt = make_needle_prompt(tokenizer, Haystack(tokenizer, "", 100), 200, 50, rng).value();
+  const NeedlePrompt prompt =
+      make_needle_prompt(tokenizer, Haystack(tokenizer, "", 100), 200, 50, rng).value();
   EXPECT_EQ(tokenizer.decode(prompt.ids).find("  "), std::string::npos);
 }
 
