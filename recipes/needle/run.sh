@@ -16,20 +16,29 @@ scripts/install-deps.sh --train
 cmake --build --preset release --parallel "$(nproc)" --target ringflash ringflash-train recall-text
 
 mkdir -p $out/text
-[[ -s $out/text/short.jsonl ]] || $bin/recall-text 20000 500 1 >$out/text/short.jsonl
-[[ -s $out/text/long.jsonl ]] || $bin/recall-text 4000 4000 2 >$out/text/long.jsonl
+# text NAME DOCUMENTS TOKENS GAP SEED
+text() {
+  [[ -s $out/text/$1.jsonl ]] && return
+  $bin/recall-text "${@:2}" >"$out/text/$1.tmp"
+  mv "$out/text/$1.tmp" "$out/text/$1.jsonl"
+}
+text short 12000 512 4 1
+text long 4000 4096 4 2
+text sparse 6000 4096 25 3
 
 # train NAME RATIO: short texts and many small steps first, until the model copies within its window at all; then long
-# ones, for which it needs the pages.
+# ones, for which it needs the pages; then long ones with few facts, so that the router learns to pass the filler over.
 train() {
   local run=$out/$1
   mkdir -p "$run"
   sed "s/\"global_ratio\": 0.05/\"global_ratio\": $2/" $recipe/config.json >"$run/config.json"
   $bin/ringflash train --data $out/text/short.jsonl --out "$run/short" --config "$run/config.json" --resume \
-    --steps 2500 --seq 512 --set batch_size=4 --set learning_rate=2e-3 --set eval_tokens=16384
+    --steps 2000 --seq 512 --set batch_size=4 --set learning_rate=2e-3 --set eval_tokens=16384
   $bin/ringflash train --data $out/text/long.jsonl --out "$run/long" --from "$run/short" --resume \
-    --steps 2200 --seq 4096 --set batch_size=1 --set learning_rate=2e-3 --set eval_tokens=32768
-  $bin/ringflash export "$run/long" --out "$run.gguf" --format bf16
+    --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=2e-3 --set eval_tokens=32768
+  $bin/ringflash train --data $out/text/sparse.jsonl --out "$run/sparse" --from "$run/long" --resume \
+    --steps 4000 --seq 4096 --set batch_size=1 --set learning_rate=1.5e-3 --set eval_tokens=32768
+  $bin/ringflash export "$run/sparse" --out "$run.gguf" --format bf16
   $bin/ringflash eval "$run.gguf" --task needle --lengths $lengths --depths $depths --samples 10 \
     --html "$run.html" --json >"$run.json"
 }
