@@ -1,5 +1,5 @@
-// `recall-text DOCUMENTS TOKENS GAP SEED`: training text for the needle recipe on stdout, one JSON object with a "text" a
-// line. The words are those of `ringflash eval --task needle`.
+// `recall-text DOCUMENTS TOKENS GAP SEED`: training text for the needle recipe on stdout, one JSON object
+// with a "text" a line. The words are those of `ringflash eval --task needle`.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -27,8 +27,8 @@ int64_t count_tokens(std::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return std::strchr(" .,", c) != nullptr; });
 }
 
-/// Filler, and in between one fact of each topic, told again and again: often or rarely, so that the distances from one
-/// time to the next go from a few tokens to the whole document.
+/// Filler, and in between one fact of each topic, told again and again: often or rarely, so that the
+/// distances from one time to the next go from a few tokens to the whole document.
 class Document {
  public:
   Document(Rng& rng, int64_t tokens, int64_t most_gap)

@@ -14,8 +14,10 @@ int64_t round_up(int64_t count, int64_t multiple) {
 
 int64_t element_bytes(KeyType type) {
   switch (type) {
-    case KeyType::kF32: return sizeof(float);
-    case KeyType::kBf16: return sizeof(bf16);
+    case KeyType::kF32:
+      return sizeof(float);
+    case KeyType::kBf16:
+      return sizeof(bf16);
   }
   RF_UNREACHABLE();
 }
@@ -88,11 +90,7 @@ KeyRows PackedKeys::rows() const {
 }
 
 PackedPages::PackedPages(KeyType type, int64_t head_dim, int64_t page_tokens)
-    : head_dim_(head_dim),
-      padded_(padded_dim(head_dim)),
-      page_tokens_(page_tokens),
-      k_(type),
-      v_(type) {}
+    : head_dim_(head_dim), padded_(padded_dim(head_dim)), page_tokens_(page_tokens), k_(type), v_(type) {}
 
 // A piece that is copied from the last row of values reaches past it.
 void PackedPages::reserve(int64_t pages) {
@@ -114,7 +112,8 @@ void PackedPages::set(int64_t page, int64_t index, const float* k, const float* 
 
 void GatheredPages::gather(const PackedPages& pages, std::span<const int32_t> chosen) {
   const int64_t tokens = pages.page_tokens_;
-  // Whole pieces are copied: what one carries too much is overwritten by the page after it, or never looked at.
+  // Whole pieces are copied: what one carries too much is overwritten by the page after it, or never looked
+  // at.
   row_ = round_up(std::ssize(chosen) * tokens + KeyElements::kPiece, kBlockKeys);
   k_.resize(row_ * padded_);
   v_.resize(row_ * padded_);
@@ -123,7 +122,8 @@ void GatheredPages::gather(const PackedPages& pages, std::span<const int32_t> ch
     k_.copy(i * tokens * padded_, pages.k_, page * tokens * padded_, tokens * padded_);
     for (int64_t element = 0; element < padded_; ++element) {
       for (int64_t piece = 0; piece < tokens; piece += KeyElements::kPiece) {
-        v_.copy_piece(element * row_ + i * tokens + piece, pages.v_, (page * padded_ + element) * tokens + piece);
+        v_.copy_piece(element * row_ + i * tokens + piece, pages.v_,
+                      (page * padded_ + element) * tokens + piece);
       }
     }
   }

@@ -85,7 +85,8 @@ void PageIndex::choose(std::span<const float> query, int64_t pages, int64_t budg
   const int64_t wanted = (2 * budget + kGroup - 1) / kGroup;
   if (groups > wanted) {
     for (const int32_t group : best) {
-      scores[static_cast<size_t>(group)] = dot(query.data(), group_means_.data() + group * head_dim_, head_dim_);
+      scores[static_cast<size_t>(group)] =
+          dot(query.data(), group_means_.data() + group * head_dim_, head_dim_);
     }
     keep_best(best, scores, wanted);
   }

@@ -113,7 +113,8 @@ KeySpanGrad SegmentBackward::span_grad(KeySet set) {
     }
     case KeySet::kPlain: {
       KeyGrad& grad = in_.shape.ring.global_rope ? grad_.local : grad_.plain;
-      return {.dk = grad.dk.data(), .dv = grad.dv.data(), .dbias = nullptr, .dquery_bias = query_bias_.data()};
+      return {
+          .dk = grad.dk.data(), .dv = grad.dv.data(), .dbias = nullptr, .dquery_bias = query_bias_.data()};
     }
     case KeySet::kGlobal:
       return {.dk = grad_.global.dk.data(),
@@ -224,9 +225,10 @@ SegmentGrad sum_segments(const AttentionShape& shape, const DocumentHead& docume
 }
 
 /// Scatters a document's gradients to the caller's rows. `total` is used up.
-void scatter(const AttentionInputs& in, const DocumentHead& document, const HeadKeys& keys, SegmentGrad& total,
-             const KeyGradients& result) {
-  const int64_t head_dim = in.shape.head_dim, padded = padded_dim(head_dim), kv_heads = in.shape.key_value_heads;
+void scatter(const AttentionInputs& in, const DocumentHead& document, const HeadKeys& keys,
+             SegmentGrad& total, const KeyGradients& result) {
+  const int64_t head_dim = in.shape.head_dim, padded = padded_dim(head_dim),
+                kv_heads = in.shape.key_value_heads;
   const auto row = [&](int64_t position) { return (document.begin + position) * kv_heads + document.head; };
   const auto router_slope = [&](int64_t position) {  // d log sigma(r) / dr = sigma(-r)
     return 1.0 / (1.0 + std::exp(static_cast<double>(in.router[row(position)])));
@@ -243,7 +245,8 @@ void scatter(const AttentionInputs& in, const DocumentHead& document, const Head
     if (in.router == nullptr) continue;
     const bool asks = !total.dquery_bias.empty() && total.dquery_bias[static_cast<size_t>(u)] != 0.0f;
     result.drouter[row(u)] =
-        asks ? static_cast<float>(static_cast<double>(total.dquery_bias[static_cast<size_t>(u)]) * router_slope(u))
+        asks ? static_cast<float>(static_cast<double>(total.dquery_bias[static_cast<size_t>(u)]) *
+                                  router_slope(u))
              : 0.0f;
   }
   for (int64_t i = 0; i < std::ssize(keys.positions); ++i) {

@@ -86,7 +86,8 @@ std::vector<Segment> cut_segments(std::span<const DocumentHead> documents, int64
   return segments;
 }
 
-std::vector<QueryGroup> cut_blocks(const AttentionShape& shape, const HeadKeys& keys, int64_t begin, int64_t end) {
+std::vector<QueryGroup> cut_blocks(const AttentionShape& shape, const HeadKeys& keys, int64_t begin,
+                                   int64_t end) {
   std::vector<QueryGroup> blocks;
   if (shape.mode == AttentionMode::kBidirectional && shape.kind == AttentionKind::kRing) {
     cut_ring_blocks(shape, keys, begin, end, blocks);
@@ -170,7 +171,9 @@ void BlockWork::add_span(KeySet set, int64_t begin, int64_t end, int64_t visible
     span.swapped = keys.swapped.rows();
   };
   switch (set) {
-    case KeySet::kLocal: take(keys_.local); break;
+    case KeySet::kLocal:
+      take(keys_.local);
+      break;
     case KeySet::kPlain:
       take(in_.shape.ring.global_rope ? keys_.local : keys_.plain);
       span.query_bias = query_bias_.data();
@@ -238,7 +241,8 @@ void BlockWork::add_ring_spans() {
   const int64_t tokens = document_.tokens();
   const RingView view = ring_view(ring, ring.chunk(block_->positions.front()), tokens);
   for (const Interval& chunks : view.band) {
-    add_span(KeySet::kLocal, chunks.begin * ring.stride, std::min(chunks.end * ring.stride, tokens), kAllVisible);
+    add_span(KeySet::kLocal, chunks.begin * ring.stride, std::min(chunks.end * ring.stride, tokens),
+             kAllVisible);
   }
   if (block_->global) {
     query_bias_.clear();
@@ -278,7 +282,8 @@ BlockWork::Rows BlockWork::rows(const float* tensor, int64_t width, AlignedVecto
   return {.data = scratch.data(), .token_stride = group_width};
 }
 
-BlockWork::MutableRows BlockWork::result_rows(float* tensor, int64_t width, AlignedVector<float>& scratch) const {
+BlockWork::MutableRows BlockWork::result_rows(float* tensor, int64_t width,
+                                              AlignedVector<float>& scratch) const {
   if (successive()) {
     float* data = tensor + (row(tensor, width, block_->positions.front()) - tensor);
     prefetch(data, in_.shape.heads * width, group_size(in_.shape) * width, std::ssize(block_->positions));

@@ -23,21 +23,22 @@ struct Segment {
 /// Cuts every document into at most `most` segments of at least `least` tokens (but for the last).
 std::vector<Segment> cut_segments(std::span<const DocumentHead> documents, int64_t least, int64_t most);
 
-/// Queries that see the same keys, but for the causal edge: tokens of one chunk, in ascending order; in a causal
-/// layer successive ones.
+/// Queries that see the same keys, but for the causal edge: tokens of one chunk, in ascending order; in a
+/// causal layer successive ones.
 struct QueryGroup {
   std::vector<int64_t> positions;
   bool global = false;  ///< bidirectional: the chunk's page, whose tokens look at all positions
 };
 
 /// The blocks of positions [begin, end).
-std::vector<QueryGroup> cut_blocks(const AttentionShape& shape, const HeadKeys& keys, int64_t begin, int64_t end);
+std::vector<QueryGroup> cut_blocks(const AttentionShape& shape, const HeadKeys& keys, int64_t begin,
+                                   int64_t end);
 
 /// Which of a document's keys a span holds.
 enum class KeySet { kLocal, kPlain, kGlobal, kGathered };
 
-/// One block's queries, rotated ones in private memory [tokens, group, head_dim], the spans they see, and where
-/// their results go. Made once per task and filled again for each block.
+/// One block's queries, rotated ones in private memory [tokens, group, head_dim], the spans they see, and
+/// where their results go. Made once per task and filled again for each block.
 class BlockWork {
  public:
   BlockWork(const AttentionInputs& in, const DocumentHead& document, const HeadKeys& keys);
@@ -59,8 +60,8 @@ class BlockWork {
   };
   Rows rows(const float* tensor, int64_t width, AlignedVector<float>& scratch) const;
 
-  /// Where the block's rows of a result can be written: in place, or in `scratch`, from where store() puts them
-  /// into the tensor.
+  /// Where the block's rows of a result can be written: in place, or in `scratch`, from where store() puts
+  /// them into the tensor.
   struct MutableRows {
     float* data;
     int64_t token_stride;

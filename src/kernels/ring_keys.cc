@@ -14,8 +14,10 @@ constexpr int64_t kPackTokens = 512;  // in a task; whole blocks, so that no two
 
 bool is_ring(const AttentionShape& shape) {
   switch (shape.kind) {
-    case AttentionKind::kFull: return false;
-    case AttentionKind::kRing: return true;
+    case AttentionKind::kFull:
+      return false;
+    case AttentionKind::kRing:
+      return true;
   }
   RF_UNREACHABLE();
 }
@@ -26,8 +28,10 @@ int64_t pages_in_use(const AttentionShape& shape, int64_t tokens) {
   const RingGeometry& ring = shape.ring;
   const int64_t last_chunk = ring.chunk(tokens - 1);
   switch (shape.mode) {
-    case AttentionMode::kCausal: return std::max<int64_t>(0, last_chunk - ring.band_chunks());
-    case AttentionMode::kBidirectional: return last_chunk > 2 * ring.band_chunks() ? tokens / ring.stride : 0;
+    case AttentionMode::kCausal:
+      return std::max<int64_t>(0, last_chunk - ring.band_chunks());
+    case AttentionMode::kBidirectional:
+      return last_chunk > 2 * ring.band_chunks() ? tokens / ring.stride : 0;
   }
   RF_UNREACHABLE();
 }
@@ -119,7 +123,8 @@ void pack_globals(const AttentionInputs& in, const KeySource& source, HeadKeys& 
   }
 }
 
-void pack_locals(const AttentionInputs& in, const KeySource& source, int64_t begin, int64_t end, HeadKeys& keys) {
+void pack_locals(const AttentionInputs& in, const KeySource& source, int64_t begin, int64_t end,
+                 HeadKeys& keys) {
   std::vector<float> rotated(static_cast<size_t>(in.shape.head_dim));
   for (int64_t u = begin; u < end; ++u) {
     const float* k = source.k + u * source.stride;
@@ -209,8 +214,10 @@ bool uses_router(const AttentionShape& shape, const float* router) {
 bool chooses_pages(const AttentionShape& shape) {
   if (!is_ring(shape) || shape.mode == AttentionMode::kBidirectional) return false;
   switch (shape.ring.select) {
-    case GlobalSelect::kAll: return false;
-    case GlobalSelect::kTopPages: return true;
+    case GlobalSelect::kAll:
+      return false;
+    case GlobalSelect::kTopPages:
+      return true;
   }
   RF_UNREACHABLE();
 }

@@ -61,21 +61,20 @@ struct HeadKeys {
   TwoWayKeys<PackedKeys> local;  ///< rotated
   TwoWayKeys<PackedKeys> plain;  ///< unrotated, where global queries want them so; else empty
 
-  /// Positions of the global keys: `sinks` sinks, then pages of page_tokens each. With top_pages every sink is
-  /// among the sinks, and page 0 does not count it (its bias is -infinity); else those that page 0 lacks.
+  /// Positions of the global keys: `sinks` sinks, then pages of page_tokens each. With top_pages every sink
+  /// is among the sinks, and page 0 does not count it (its bias is -infinity); else those that page 0 lacks.
   std::vector<int64_t> positions;
   int64_t sinks = 0, page_tokens = 0;
-  AlignedVector<float> bias;          ///< log sigma(r) of the positions; empty without a router
-  TwoWayKeys<PackedKeys> global;      ///< at the positions; with top_pages the sinks alone,
-  TwoWayKeys<PackedPages> pages;      ///< and here the pages
+  AlignedVector<float> bias;      ///< log sigma(r) of the positions; empty without a router
+  TwoWayKeys<PackedKeys> global;  ///< at the positions; with top_pages the sinks alone,
+  TwoWayKeys<PackedPages> pages;  ///< and here the pages
   PageIndex index;
 
-  int64_t page_count() const {
-    return page_tokens == 0 ? 0 : (std::ssize(positions) - sinks) / page_tokens;
-  }
+  int64_t page_count() const { return page_tokens == 0 ? 0 : (std::ssize(positions) - sinks) / page_tokens; }
 };
 
-/// Rotates and packs all keys, selects the pages and packs what they keep. `backward`: for attend_backward too.
+/// Rotates and packs all keys, selects the pages and packs what they keep. `backward`: for attend_backward
+/// too.
 std::vector<HeadKeys> make_head_keys(const AttentionInputs& in, std::span<const DocumentHead> documents,
                                      bool backward, Executor& executor);
 

@@ -74,7 +74,8 @@ void HeadCache::append(const NewKeys& keys) {
     RF_CHECK(ring_.chunk(keys.first) == ring_.chunk(keys.first + keys.count - 1));
     RF_CHECK((keys.router != nullptr) == (ring_.page_tokens() > 0));
   }
-  grow(local_, std::max(local_.count(), std::min(keys.first + keys.count, slots_)), std::min(slots_, context_));
+  grow(local_, std::max(local_.count(), std::min(keys.first + keys.count, slots_)),
+       std::min(slots_, context_));
   for (int64_t i = 0; i < keys.count; ++i) {
     local_.set(slot(keys.first + i), keys.k_rotated + i * keys.stride, keys.v + i * keys.stride);
     if (kind_ == AttentionKind::kRing) offer_to_page(keys, i);
@@ -116,7 +117,8 @@ void HeadCache::store_page(const std::vector<OpenPage::Entry>& page) {
     if (!entry.chosen) continue;
     pages_.set(number, index++, entry.key.data(), entry.value.data());
     // Queries see the sinks besides.
-    page_bias_.push_back(entry.pinned ? -std::numeric_limits<float>::infinity() : kernels::router_bias(entry.score));
+    page_bias_.push_back(entry.pinned ? -std::numeric_limits<float>::infinity()
+                                      : kernels::router_bias(entry.score));
     keys.insert(keys.end(), entry.key.begin(), entry.key.end());
   }
   index_.add_page(keys);
@@ -143,8 +145,8 @@ void HeadCache::finish_queries() {
 }
 
 HeadCache::Choice HeadCache::choose(const NewQueries& queries, int64_t position) const {
-  const float* q = (ring_.global_rope ? queries.q_rotated : queries.q) +
-                   (position - queries.first) * queries.token_stride;
+  const float* q =
+      (ring_.global_rope ? queries.q_rotated : queries.q) + (position - queries.first) * queries.token_stride;
   const std::vector<float> query =
       kernels::sum_heads({q, static_cast<size_t>(queries.heads * head_dim_)}, head_dim_);
   std::vector<int32_t> chosen;

@@ -1,6 +1,7 @@
 // What one KV head of one layer keeps of the past (DESIGN section 3, "Cache at decode"), in the kernels' own
-// layout and type. Full layers keep every key and value. Ring layers keep a ring of window + stride slots, and of
-// each complete chunk its page; keys of pages are stored as global logits want them, rotated only with global_rope.
+// layout and type. Full layers keep every key and value. Ring layers keep a ring of window + stride slots,
+// and of each complete chunk its page; keys of pages are stored as global logits want them, rotated only with
+// global_rope.
 #pragma once
 
 #include <cstdint>
@@ -71,13 +72,13 @@ class HeadCache {
   /// queries from here on do not see.
   void append(const NewKeys& keys);
 
-  /// With top_pages, chooses the pages that the queries of the tokens of the last append read; else does nothing.
-  /// Must be called between append() and visible(), once, with all of those tokens.
+  /// With top_pages, chooses the pages that the queries of the tokens of the last append read; else does
+  /// nothing. Must be called between append() and visible(), once, with all of those tokens.
   void choose_pages(const NewQueries& queries);
 
   /// Sets `spans` to what queries at positions first, first + 1, ... see. They must be among the tokens of
-  /// the last append; in a ring layer that makes them one chunk, and with top_pages they must be of one run. The
-  /// order depends on the chunk alone: pages, older chunks, own chunk.
+  /// the last append; in a ring layer that makes them one chunk, and with top_pages they must be of one run.
+  /// The order depends on the chunk alone: pages, older chunks, own chunk.
   void visible(int64_t first, std::vector<kernels::KeySpan>& spans) const;
 
   /// Lets go of what is needed for the last append's queries alone.
@@ -111,13 +112,13 @@ class HeadCache {
   kernels::PackedKeys local_;
   OpenPage open_;
 
-  kernels::PackedKeys globals_;   ///< page after page, page 0 with the sinks; with top_pages the sinks alone
-  AlignedVector<float> bias_;     ///< of globals_; empty in layers without router
-  int64_t first_page_rows_ = 0;   ///< page 0 and the sinks
-  kernels::PackedPages pages_;    ///< with top_pages, as is all that follows
+  kernels::PackedKeys globals_;  ///< page after page, page 0 with the sinks; with top_pages the sinks alone
+  AlignedVector<float> bias_;    ///< of globals_; empty in layers without router
+  int64_t first_page_rows_ = 0;  ///< page 0 and the sinks
+  kernels::PackedPages pages_;   ///< with top_pages, as is all that follows
   AlignedVector<float> page_bias_;
   kernels::PageIndex index_;
-  std::vector<Choice> choices_;   ///< of the runs of the last append, in order
+  std::vector<Choice> choices_;  ///< of the runs of the last append, in order
 };
 
 }  // namespace ringflash

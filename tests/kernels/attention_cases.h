@@ -54,21 +54,21 @@ struct AttentionTolerances {
   double dlogit;  ///< of all keys of one query together
 };
 
-/// How far rounding makes attention stray. docs/numerics.md, "Attention", derives this. `inputs_rounded`: q, k, v and
-/// dout are not bf16 numbers already, so that a bf16 table rounds them.
+/// How far rounding makes attention stray. docs/numerics.md, "Attention", derives this. `inputs_rounded`: q,
+/// k, v and dout are not bf16 numbers already, so that a bf16 table rounds them.
 inline AttentionTolerances attention_tolerances(const AttentionMagnitudes& m,
                                                 kernels::KeyType type = kernels::KeyType::kF32,
                                                 bool inputs_rounded = true) {
   constexpr double kUnit = 0x1p-24, kSafety = 4;
   const bool narrow = type == kernels::KeyType::kBf16;
   const double exponential = narrow ? 1e-4 : 3e-7;
-  const double weight = narrow ? 0x1p-8 : 0.0;                    // of a probability or of its gradient
-  const double input = narrow && inputs_rounded ? 0x1p-8 : 0.0;   // of q, k, v and dout
+  const double weight = narrow ? 0x1p-8 : 0.0;                   // of a probability or of its gradient
+  const double input = narrow && inputs_rounded ? 0x1p-8 : 0.0;  // of q, k, v and dout
   const double scale = 1.0 / std::sqrt(static_cast<double>(m.head_dim));
   const double dot = kSafety * std::sqrt(static_cast<double>(m.head_dim)) * kUnit;
   const double sum = kSafety * std::sqrt(static_cast<double>(m.keys)) * kUnit;
-  const double logit =
-      scale * (dot * m.q_norm * m.k_norm + kSafety * input * std::min(m.q_max * m.k_norm, m.k_max * m.q_norm));
+  const double logit = scale * (dot * m.q_norm * m.k_norm +
+                                kSafety * input * std::min(m.q_max * m.k_norm, m.k_max * m.q_norm));
   const double lse = logit + exponential + sum;
   const double probability = 2 * logit + exponential + sum + weight;
   const double dp = m.dout_norm * m.v_norm;

@@ -14,9 +14,9 @@ namespace ringflash::testing {
 namespace {
 
 using kernels::KeySpan;
+using kernels::KeySpanGrad;
 using kernels::KeyType;
 using kernels::PackedKeys;
-using kernels::KeySpanGrad;
 using kernels::Table;
 
 /// Rows `stride` apart with NaN between them, behind canaries: what may be read is finite, the rest shows.
@@ -272,7 +272,8 @@ std::vector<double> pad_rows(const std::vector<double>& x, int64_t width) {
   const int64_t rows = std::ssize(x) / width, padded = kernels::padded_dim(width);
   const int64_t blocks = (rows + kernels::kBlockKeys - 1) / kernels::kBlockKeys;
   std::vector<double> result(static_cast<size_t>(blocks * kernels::kBlockKeys * padded));
-  for (int64_t row = 0; row < rows; ++row) std::copy_n(&x[static_cast<size_t>(row * width)], width, &result[static_cast<size_t>(row * padded)]);
+  for (int64_t row = 0; row < rows; ++row)
+    std::copy_n(&x[static_cast<size_t>(row * width)], width, &result[static_cast<size_t>(row * padded)]);
   return result;
 }
 
@@ -310,7 +311,8 @@ void check(const Problem& problem, const Table& table) {
     dbias.emplace_back(span.count, 1, 1, rng);
     dquery_bias.emplace_back(problem.spec.tokens, 1, 1, rng);
   }
-  const std::vector<Rows> dk_before = dk, dv_before = dv, dbias_before = dbias, dquery_bias_before = dquery_bias;
+  const std::vector<Rows> dk_before = dk, dv_before = dv, dbias_before = dbias,
+                          dquery_bias_before = dquery_bias;
   std::vector<KeySpanGrad> grads;
   for (size_t i = 0; i < spans.size(); ++i) {
     grads.push_back({.dk = dk[i].buffer.data(),
@@ -337,7 +339,8 @@ void check(const Problem& problem, const Table& table) {
     expect_added(dv[i], dv_before[i], pad_rows(expected.dv[i], d), tolerance.dv, "dv");
     expect_added(dbias[i], dbias_before[i], expected.dbias[i], tolerance.dbias, "dbias");
     const Tolerance query_tolerance{.absolute = tolerance.dlogit * static_cast<double>(problem.spec.heads)};
-    expect_added(dquery_bias[i], dquery_bias_before[i], expected.dquery_bias[i], query_tolerance, "dquery_bias");
+    expect_added(dquery_bias[i], dquery_bias_before[i], expected.dquery_bias[i], query_tolerance,
+                 "dquery_bias");
   }
 }
 
@@ -381,21 +384,29 @@ TEST(Attend, SpansOfEveryKindInOneSoftmax) {
 
 TEST(Attend, SpansThatBeginWithinABlock) {
   for (const int64_t begin : {1, 31, 32, 45, 100, 128}) {
-    check_all({.tokens = 20,
-               .heads = 2,
-               .head_dim = 16,
-               .spans = {{.count = 150, .visible = 126, .bias = false, .global = false, .begin = begin},
-                         {.count = 140, .visible = kernels::kAllVisible, .bias = true, .global = true, .begin = begin}}});
+    check_all(
+        {.tokens = 20,
+         .heads = 2,
+         .head_dim = 16,
+         .spans = {
+             {.count = 150, .visible = 126, .bias = false, .global = false, .begin = begin},
+             {.count = 140, .visible = kernels::kAllVisible, .bias = true, .global = true, .begin = begin}}});
   }
 }
 
 TEST(Attend, BiasesOfQueries) {
-  check_all({.tokens = 21,
-             .heads = 3,
-             .head_dim = 32,
-             .spans = {{.count = 70, .visible = 40, .bias = false, .global = false},
-                       {.count = 90, .visible = kernels::kAllVisible, .bias = false, .global = true, .query_bias = true},
-                       {.count = 33, .visible = kernels::kAllVisible, .bias = true, .global = false, .query_bias = true}}});
+  check_all(
+      {.tokens = 21,
+       .heads = 3,
+       .head_dim = 32,
+       .spans = {
+           {.count = 70, .visible = 40, .bias = false, .global = false},
+           {.count = 90, .visible = kernels::kAllVisible, .bias = false, .global = true, .query_bias = true},
+           {.count = 33,
+            .visible = kernels::kAllVisible,
+            .bias = true,
+            .global = false,
+            .query_bias = true}}});
 }
 
 // The first rows see nothing: zeros, lse of -infinity, and no gradient, with no NaN anywhere.

@@ -28,7 +28,7 @@ struct Guarded {
 
 /// One random product x . w^T with its exact result.
 struct Case {
-  Case(Format f, int64_t tokens_, int64_t in_, int64_t out_, int64_t offset = 1)
+  Case(Format f, int64_t tokens_, int64_t in_, int64_t out_, int64_t offset = 2)
       : format(f),
         tokens(tokens_),
         in(in_),
@@ -128,12 +128,13 @@ class Matmul : public ::testing::TestWithParam<Format> {
 TEST_P(Matmul, MatchesTheDoubleSumAndWritesNothingElse) {
   for (const Table* table : available_tables()) {
     for (const int64_t in : inputs()) {
-      for (const int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 64}) {
-        const int64_t out = tokens == 64 ? 9 : tokens == 17 ? 75 : 21;
-        for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, out}, {3, 8}, {5, 6}, {4, 4}, {out / 32 * 32, out}}) {
+      for (const int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 64}) {
+        const int64_t out = tokens == 64 ? 9 : tokens == 16 ? 75 : 21;
+        for (const auto& [begin, end] :
+             {std::pair<int64_t, int64_t>{0, out}, {3, 8}, {5, 6}, {4, 4}, {out / 32 * 32, out}}) {
           SCOPED_TRACE(std::string(table->isa) + " in " + std::to_string(in) + " tokens " +
                        std::to_string(tokens));
-          Case c(GetParam(), tokens, in, out, 1 + in % 3);
+          Case c(GetParam(), tokens, in, out, 1 + tokens % 3);
           const int64_t y_stride = out + 2;
           std::vector<float> y(tokens * y_stride, kPoison);
           c.run(*table, 0, tokens, y.data(), y_stride, begin, end);

@@ -156,7 +156,8 @@ std::vector<int64_t> choose_pages(const Vector& query, const std::vector<Vector>
   const int64_t pages = std::ssize(means), group = kernels::PageIndex::kGroup, groups = pages / group;
   std::vector<std::pair<double, int64_t>> scored;
   for (int64_t i = 0; i < groups; ++i) {
-    scored.emplace_back(score(query, mean_of({means.begin() + i * group, means.begin() + (i + 1) * group})), i);
+    scored.emplace_back(score(query, mean_of({means.begin() + i * group, means.begin() + (i + 1) * group})),
+                        i);
   }
   std::vector<int64_t> candidates;
   for (const int64_t i : best_of(scored, (2 * budget + group - 1) / group)) {
@@ -191,7 +192,8 @@ Vector global_key(const NaiveInput& input, int64_t kv_head, int64_t u) {
 }  // namespace
 
 NaivePages naive_pages(const NaiveInput& input, int64_t kv_head) {
-  NaivePages pages{.paged = paged_rows(input, kv_head), .chosen = std::vector<std::vector<int64_t>>(at(input.shape.tokens))};
+  NaivePages pages{.paged = paged_rows(input, kv_head),
+                   .chosen = std::vector<std::vector<int64_t>>(at(input.shape.tokens))};
   const kernels::AttentionShape& shape = input.shape;
   if (input.router.empty() || shape.ring.select == GlobalSelect::kAll) return pages;
   const int64_t stride = shape.ring.stride, m = shape.ring.window / stride;
@@ -209,7 +211,8 @@ NaivePages naive_pages(const NaiveInput& input, int64_t kv_head) {
     }
     const auto levels = static_cast<int64_t>(std::ceil(std::log2(static_cast<double>(chunk + 1))));
     if (!means.empty()) {
-      pages.chosen[at(t)] = choose_pages(group_query(input, kv_head, first), means, shape.ring.top_pages_factor * levels);
+      pages.chosen[at(t)] =
+          choose_pages(group_query(input, kv_head, first), means, shape.ring.top_pages_factor * levels);
     }
   }
   return pages;

@@ -104,8 +104,10 @@ void expect_matches_definition(const Batch& batch) {
     expect_close(actual.dk, grad.k, tolerance.dk);
     expect_close(actual.dv, grad.v, tolerance.dv);
     if (batch.router.empty()) continue;
-    // A page's token collects the gradients of its mass as a key and, if queries ask with its score, of those.
-    const double asked = static_cast<double>(batch.shape.heads / batch.shape.key_value_heads) * tolerance.dlogit;
+    // A page's token collects the gradients of its mass as a key and, if queries ask with its score, of
+    // those.
+    const double asked =
+        static_cast<double>(batch.shape.heads / batch.shape.key_value_heads) * tolerance.dlogit;
     expect_close(actual.drouter, grad.router, {.absolute = tolerance.dbias.absolute + asked});
   }
 }
@@ -145,7 +147,8 @@ TEST(RingAttention, MatchesTheDefinitionAtEveryHeadDimension) {
     SCOPED_TRACE("head_dim = " + std::to_string(head_dim));
     shape.head_dim = head_dim;
     const int64_t s = shape.ring.stride, w = shape.ring.window;
-    for (const int64_t n : {int64_t{1}, int64_t{2}, s - 1, s, s + 1}) expect_matches_definition(make_batch(shape, {0, n}));
+    for (const int64_t n : {int64_t{1}, int64_t{2}, s - 1, s, s + 1})
+      expect_matches_definition(make_batch(shape, {0, n}));
     if (head_dim != 80) continue;  // the longer ones at one dimension: the definition is slow
     shape.heads = 1;
     for (const int64_t n : {w, w + s - 1, w + s + 1}) expect_matches_definition(make_batch(shape, {0, n}));
@@ -182,9 +185,10 @@ TEST(RingAttention, TopPagesMatchTheDefinition) {
   odd.top_pages_run = 3;
   sinks.global_ratio = 0;
   many.top_pages_factor = 100;
-  for (const auto& [name, ring] : {Case{"runs of four", base}, Case{"rotated", rotated}, Case{"each by itself", alone},
-                                   Case{"runs that do not divide a chunk", odd}, Case{"sinks only", sinks},
-                                   Case{"a budget that does not bind", many}}) {
+  for (const auto& [name, ring] :
+       {Case{"runs of four", base}, Case{"rotated", rotated}, Case{"each by itself", alone},
+        Case{"runs that do not divide a chunk", odd}, Case{"sinks only", sinks},
+        Case{"a budget that does not bind", many}}) {
     SCOPED_TRACE(name);
     AttentionShape shape = small_shape();
     shape.head_dim = 10;
@@ -210,12 +214,14 @@ TEST(RingAttention, PagesOfEverySizeAreGathered) {
 TEST(RingAttention, BidirectionalMatchesTheDefinition) {
   for (const bool global_rope : {false, true}) {
     for (const double ratio : {0.0, 0.3}) {
-      // One chunk, all within the band, the first that wraps, a last chunk that is complete, and one that is not.
+      // One chunk, all within the band, the first that wraps, a last chunk that is complete, and one that is
+      // not.
       for (const int64_t n : {5, 40, 41, 72, 77}) {
         SCOPED_TRACE("n = " + std::to_string(n) + ", ratio " + std::to_string(ratio));
         AttentionShape shape = small_shape();
         shape.mode = AttentionMode::kBidirectional;
-        shape.ring = {.window = 16, .stride = 8, .global_ratio = ratio, .sink_tokens = 2, .global_rope = global_rope};
+        shape.ring = {
+            .window = 16, .stride = 8, .global_ratio = ratio, .sink_tokens = 2, .global_rope = global_rope};
         shape.head_dim = 10;
         expect_matches_definition(make_batch(shape, {0, n}));
       }
@@ -345,7 +351,8 @@ AttentionShape shape_with(GlobalSelect select) {
 }
 
 class Selects : public ::testing::TestWithParam<GlobalSelect> {};
-INSTANTIATE_TEST_SUITE_P(RingAttention, Selects, ::testing::Values(GlobalSelect::kAll, GlobalSelect::kTopPages),
+INSTANTIATE_TEST_SUITE_P(RingAttention, Selects,
+                         ::testing::Values(GlobalSelect::kAll, GlobalSelect::kTopPages),
                          [](const auto& select) { return to_string(select.param); });
 
 // Whatever happens from row `edge` on, nothing before it changes by a single bit.

@@ -48,7 +48,8 @@ class Sequence {
                    .router = routed ? scores_.data() + end_ : nullptr,
                    .router_stride = 1});
     std::vector<float> q;
-    for (int64_t t = end_; t < end_ + count; ++t) q.insert(q.end(), {wants_late_pages(t) ? 1.0f : -1.0f, 0.0f});
+    for (int64_t t = end_; t < end_ + count; ++t)
+      q.insert(q.end(), {wants_late_pages(t) ? 1.0f : -1.0f, 0.0f});
     cache_.choose_pages({.first = end_,
                          .count = count,
                          .q = q.data(),
@@ -66,8 +67,8 @@ class Sequence {
     for (const kernels::KeySpan& span : spans) {
       for (int64_t i = span.begin; i < std::min(span.end, span.visible + t - first); ++i) {
         const float* k = static_cast<const float*>(span.rows.k) + i * kernels::padded_dim(kHeadDim);
-        const float* v = static_cast<const float*>(span.rows.v) + i / kernels::kBlockKeys * span.rows.v_block +
-                         i % kernels::kBlockKeys;
+        const float* v = static_cast<const float*>(span.rows.v) +
+                         i / kernels::kBlockKeys * span.rows.v_block + i % kernels::kBlockKeys;
         const auto u = static_cast<int64_t>(k[0]);
         const bool global = is_global_only(u, t);
         // A sink is a key of its own, and dead where a chosen page holds it too.
@@ -104,7 +105,8 @@ class Sequence {
 
   bool is_chosen(int64_t page, int64_t t) const {
     if (ring_.select == GlobalSelect::kAll) return true;
-    const int64_t pages = ring_.chunk(t) - ring_.band_chunks(), budget = ring_.page_budget(ring_.chunk(t) + 1);
+    const int64_t pages = ring_.chunk(t) - ring_.band_chunks(),
+                  budget = ring_.page_budget(ring_.chunk(t) + 1);
     return wants_late_pages(ring_.run_begin(t)) ? page >= pages - budget : page < budget;
   }
 

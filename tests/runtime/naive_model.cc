@@ -63,7 +63,8 @@ Rows attend(const ModelConfig& c, const TinyWeights& weights, int64_t layer, con
   }
   const Row out = naive_attention(input).out;
   Rows rows;
-  for (auto row = out.begin(); row != out.end(); row += c.query_size()) rows.emplace_back(row, row + c.query_size());
+  for (auto row = out.begin(); row != out.end(); row += c.query_size())
+    rows.emplace_back(row, row + c.query_size());
   return rows;
 }
 

@@ -92,16 +92,18 @@ std::vector<TinyModelOptions> variants() {
 // 1e-5 (docs/numerics.md), and logits are of the order of 1.
 constexpr testing::Tolerance kLogitTolerance = {.absolute = 2e-5};
 
-// Where attention takes bf16, each of the 4 layers rounds its queries, keys, values and weights: 16 independent
-// errors of a deviation of 2^-8 / sqrt(3) of what is rounded. Twice that, because now and then another token
-// makes it into a page, or another page is chosen.
+// Where attention takes bf16, each of the 4 layers rounds its queries, keys, values and weights: 16
+// independent errors of a deviation of 2^-8 / sqrt(3) of what is rounded. Twice that, because now and then
+// another token makes it into a page, or another page is chosen.
 constexpr double kBf16Deviation = 2 * 4 * 0x1p-8 / 1.7320508;
 
 void expect_logits(const std::vector<float>& actual, const std::vector<double>& expected) {
-  if (kernels::table().key_type == kernels::KeyType::kF32) return expect_close(actual, expected, kLogitTolerance);
+  if (kernels::table().key_type == kernels::KeyType::kF32)
+    return expect_close(actual, expected, kLogitTolerance);
   ASSERT_EQ(actual.size(), expected.size());
   double squares = 0;
-  for (size_t i = 0; i < actual.size(); ++i) squares += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
+  for (size_t i = 0; i < actual.size(); ++i)
+    squares += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
   EXPECT_LT(std::sqrt(squares / static_cast<double>(actual.size())), kBf16Deviation);
 }
 
@@ -204,8 +206,9 @@ TEST(Session, RingLayersStopGrowing) {
   const int64_t number = kernels::table().key_type == kernels::KeyType::kBf16 ? 2 : 4;
   const int64_t needed = cache_bytes(stored, 600, number);
   // Ring and pages end within a block each.
-  const int64_t blocks = 2 * kernels::kBlockKeys * 2 * stored.num_hidden_layers * stored.key_value_size() * number;
-  EXPECT_GE(session.cache_bytes(), needed * 9 / 10);  // sinks that pages keep are not stored twice
+  const int64_t blocks =
+      2 * kernels::kBlockKeys * 2 * stored.num_hidden_layers * stored.key_value_size() * number;
+  EXPECT_GE(session.cache_bytes(), needed * 9 / 10);            // sinks that pages keep are not stored twice
   EXPECT_LE(session.cache_bytes(), needed * 13 / 10 + blocks);  // rows grow by a quarter; biases come on top
 }
 

@@ -15,12 +15,12 @@ struct GradTile {
   float scale, log2_scale;  ///< of the logits, and of those in units of log 2
   Vec lse[kVecs];           ///< in units of log 2; huge where the row saw nothing, so that p = 0
   Vec dout_dot_out[kVecs];
-  Slot *q, *dout;           ///< right factors summed over elements
-  Slot *q_rows, *dout_rows; ///< right factors summed over rows
-  float* dq;                ///< [padded_dim][lanes]
-  float *p, *dlogit;        ///< [kStepKeys][lanes]; then, in their place, left factors with a key in each row,
-                            ///< dlogit times scale
-  Slot* dlogit_keys;        ///< the latter as a right factor summed over keys; in fp32 the same
+  Slot *q, *dout;            ///< right factors summed over elements
+  Slot *q_rows, *dout_rows;  ///< right factors summed over rows
+  float* dq;                 ///< [padded_dim][lanes]
+  float *p, *dlogit;  ///< [kStepKeys][lanes]; then, in their place, left factors with a key in each row,
+                      ///< dlogit times scale
+  Slot* dlogit_keys;  ///< the latter as a right factor summed over keys; in fp32 the same
 };
 
 /// The gradients of a pair of keys' logits, in all the layouts. What they sum to over the keys is added to
@@ -66,8 +66,8 @@ inline void weigh_pair(const GradTile<kVecs>& tile, int64_t j, Vec (&query_sum)[
 
 /// The same for all keys of a step, with the gradients of their biases.
 template <int kVecs>
-inline void weigh_keys(const GradTile<kVecs>& tile, const KeySpan& span, float* dbias,
-                       int64_t first, int64_t count, Vec (&query_sum)[kVecs]) {
+inline void weigh_keys(const GradTile<kVecs>& tile, const KeySpan& span, float* dbias, int64_t first,
+                       int64_t count, Vec (&query_sum)[kVecs]) {
   for (int64_t j = 0; j < count; j += 2) {
     Vec key_sum[2] = {};
     weigh_pair(tile, j, query_sum, key_sum);
@@ -80,8 +80,8 @@ inline void weigh_keys(const GradTile<kVecs>& tile, const KeySpan& span, float* 
 
 /// Takes in `count` keys of a span from block `first` on.
 template <int kVecs>
-inline void backward_keys(const GradTile<kVecs>& tile, const KeySpan& span, const TileView<kVecs>& view, int64_t first,
-                          int64_t count, const KeySpanGrad& grad, Vec (&query_sum)[kVecs]) {
+inline void backward_keys(const GradTile<kVecs>& tile, const KeySpan& span, const TileView<kVecs>& view,
+                          int64_t first, int64_t count, const KeySpanGrad& grad, Vec (&query_sum)[kVecs]) {
   constexpr int64_t kStride = kVecs * kLanes;
   const int64_t padded = tile.padded_dim;
   multiply_queries(span, view, tile.log2_scale, first, count, padded, tile.q, tile.p);
@@ -90,7 +90,8 @@ inline void backward_keys(const GradTile<kVecs>& tile, const KeySpan& span, cons
   multiply<true>(value_columns(span.swapped, first), padded, count / kSlotNumbers, tile.dlogit_keys, kStride,
                  kStride, tile.dq, kStride);
   const int64_t row = kStride / kSlotNumbers, rows = first * kBlockKeys * padded;
-  multiply<true>({tile.p, row, kPanelSlots}, count, row, tile.dout_rows, padded, padded, grad.dv + rows, padded);
+  multiply<true>({tile.p, row, kPanelSlots}, count, row, tile.dout_rows, padded, padded, grad.dv + rows,
+                 padded);
   multiply<true>({tile.dlogit, row, kPanelSlots}, count, row, tile.q_rows, padded, padded, grad.dk + rows,
                  padded);
 }

@@ -36,9 +36,9 @@ inline void raise_maximum(SoftmaxTile<kVecs>& state, const Vec (&maximum)[kVecs]
   }
 }
 
-/// Turns the logits of `count` keys, an even number, given as products to be multiplied with `scale`, into weights,
-/// and adds those to the totals. A pair's weights take no more room than its logits, so they overwrite logits
-/// that were read.
+/// Turns the logits of `count` keys, an even number, given as products to be multiplied with `scale`, into
+/// weights, and adds those to the totals. A pair's weights take no more room than its logits, so they
+/// overwrite logits that were read.
 template <int kVecs>
 [[gnu::noinline]] inline void weigh(int64_t count, float scale, SoftmaxTile<kVecs>& state) {
   constexpr int64_t kStride = kVecs * kLanes;
@@ -72,8 +72,8 @@ inline void attend_keys(const Slot* q, float scale, const KeySpan& span, const T
   for (int v = 0; v < kVecs; ++v) maximum[v] = max(state.maximum[v], maximum[v] * scale);
   raise_maximum(state, maximum, padded_dim);
   weigh(count, scale, state);
-  multiply<true>(value_columns(span.rows, first), padded_dim, count / kSlotNumbers, state.logits, kStride, kStride, state.sum,
-                 kStride);
+  multiply<true>(value_columns(span.rows, first), padded_dim, count / kSlotNumbers, state.logits, kStride,
+                 kStride, state.sum, kStride);
 }
 
 template <int kVecs>
@@ -118,8 +118,8 @@ inline void attend_tile(const QueryBlock& queries, std::span<const KeySpan> span
       }
       const TileView<kVecs> view(rows, span);
       for (int64_t first = first_block_key(span); first < view.most; first += kStepKeys) {
-        attend_keys(q, queries.scale * kLog2E, span, view, first / kBlockKeys, computed_keys(view.most - first),
-                    padded, state);
+        attend_keys(q, queries.scale * kLog2E, span, view, first / kBlockKeys,
+                    computed_keys(view.most - first), padded, state);
       }
     }
   }

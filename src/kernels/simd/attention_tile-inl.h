@@ -1,5 +1,5 @@
-// What attention's forward and backward are made of. A tile is a few vectors of query rows side by side: lane =
-// query row (token times head, so a group's heads share every key that is loaded), and softmax needs no
+// What attention's forward and backward are made of. A tile is a few vectors of query rows side by side: lane
+// = query row (token times head, so a group's heads share every key that is loaded), and softmax needs no
 // operation across lanes. A tile's matrices are transposed, [head_dim or keys][lanes].
 //
 // All six matrix products of attention are one function, multiply(), of the instruction set's own.
@@ -21,8 +21,8 @@ namespace ringflash::kernels::RF_ISA {
 inline constexpr int kTileVecs = kLanes == 8 ? 2 : 4;
 inline constexpr int kLeastGradVecs = kSlotNumbers;
 
-/// Keys handled between two looks at the maximum. The more there are, the less often sums leave the registers;
-/// the logits of a full tile should stay in the L1 cache.
+/// Keys handled between two looks at the maximum. The more there are, the less often sums leave the
+/// registers; the logits of a full tile should stay in the L1 cache.
 inline constexpr int64_t kStepKeys = kSlotNumbers == 2 ? 128 : 64;
 
 inline constexpr float kLog2E = 1.44269504f;
@@ -158,8 +158,9 @@ class TileRows {
 /// The rows as a right factor summed over the elements: (i, lane) = rows' element i for i < padded_width, a
 /// multiple of 32; 0 past the width and the last row.
 template <int kVecs>
-[[gnu::noinline]] inline void load_tile(const TileRows& rows, const float* source, int64_t token_stride, int64_t head_stride,
-                      int64_t width, int64_t padded_width, Slot* tile) {
+[[gnu::noinline]] inline void load_tile(const TileRows& rows, const float* source, int64_t token_stride,
+                                        int64_t head_stride, int64_t width, int64_t padded_width,
+                                        Slot* tile) {
   for (int64_t lane = 0; lane < kVecs * kLanes; lane += kLanes) {
     const float* row[kLanes];
     for (int k = 0; k < kLanes; ++k) {
@@ -198,8 +199,9 @@ inline void load_rows(const TileRows& rows, const float* source, int64_t token_s
 
 /// Row's element i (+)= factor[lane] * tile[i][lane], in fp32.
 template <int kVecs, bool kAdd>
-[[gnu::noinline]] inline void store_tile(const TileRows& rows, const float* tile, const Vec (&factor)[kVecs], int64_t width,
-                       int64_t token_stride, int64_t head_stride, float* target) {
+[[gnu::noinline]] inline void store_tile(const TileRows& rows, const float* tile, const Vec (&factor)[kVecs],
+                                         int64_t width, int64_t token_stride, int64_t head_stride,
+                                         float* target) {
   for (int v = 0; v < kVecs; ++v) {
     for (int64_t i = 0; i < width; i += kLanes) {
       Vec square[kLanes];
@@ -218,9 +220,9 @@ template <int kVecs, bool kAdd>
 /// What of a span the rows of a tile see.
 template <int kVecs>
 struct TileView {
-  int64_t least, most;     ///< the ends of what the first and the last row see
-  VecI end[kVecs];         ///< and of what each lane sees
-  Vec query_bias[kVecs];   ///< in units of log 2
+  int64_t least, most;    ///< the ends of what the first and the last row see
+  VecI end[kVecs];        ///< and of what each lane sees
+  Vec query_bias[kVecs];  ///< in units of log 2
 
   TileView(const TileRows& rows, const KeySpan& span) : query_bias{} {
     const int64_t base = larger(smaller(span.visible, span.end), -(int64_t{1} << 30));
@@ -278,10 +280,12 @@ inline void multiply_keys(const KeyRows& rows, int64_t first_block, int64_t coun
                  kVecs * kLanes, kVecs * kLanes, c, kVecs * kLanes);
 }
 
-/// products[j][lane] of `count` keys of a span from block first_block on, masked: times scale (in units of log 2) they are the logits.
+/// products[j][lane] of `count` keys of a span from block first_block on, masked: times scale (in units of
+/// log 2) they are the logits.
 template <int kVecs>
-inline void multiply_queries(const KeySpan& span, const TileView<kVecs>& view, float scale, int64_t first_block,
-                             int64_t count, int64_t padded_dim, const Slot* q, float* products) {
+inline void multiply_queries(const KeySpan& span, const TileView<kVecs>& view, float scale,
+                             int64_t first_block, int64_t count, int64_t padded_dim, const Slot* q,
+                             float* products) {
   const int64_t first = first_block * kBlockKeys;
   if (span.bias == nullptr && span.query_bias == nullptr) {
     multiply_keys<kVecs>(span.rows, first_block, count, padded_dim, q, products);

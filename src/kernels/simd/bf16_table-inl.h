@@ -11,10 +11,11 @@ namespace ringflash::kernels::RF_ISA {
 
 static decltype(Table::matmul_bf16) base_matmul_bf16;
 
-/// What does not fit the hardware's tiles goes to the other table's kernel.
+/// What does not fit the hardware's tiles, or lies across its pairs, goes to the other table's kernel.
 inline void matmul_bf16(const float* x, const bf16* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
                         int64_t out_begin, int64_t out_end) {
-  const bool fits = in % kMatmulInputs == 0 && out_begin % kMatmulRows == 0;
+  const bool aligned = reinterpret_cast<uintptr_t>(w) % sizeof(Slot) == 0;
+  const bool fits = aligned && in % kMatmulInputs == 0 && out_begin % kMatmulRows == 0;
   const int64_t tiles_end = fits ? out_begin + (out_end - out_begin) / kMatmulRows * kMatmulRows : out_begin;
   if (tiles_end > out_begin) matmul_pairs(x, w, y, tokens, in, y_stride, out_begin, tiles_end);
   if (tiles_end < out_end) base_matmul_bf16(x, w, y, tokens, in, y_stride, tiles_end, out_end);

@@ -1,5 +1,5 @@
-// Matrix products with bf16 weights and activations rounded to bf16. The order of summation does not depend on the
-// number of tokens.
+// Matrix products with bf16 weights and activations rounded to bf16. The order of summation does not depend
+// on the number of tokens.
 #pragma once
 
 #include "kernels/simd/attention_tile-inl.h"
@@ -9,8 +9,8 @@ namespace ringflash::kernels::RF_ISA {
 
 #if defined(RF_AMX)
 
-// The same product that attention is made of, with the weights' rows on the left and tokens side by side on the
-// right.
+// The same product that attention is made of, with the weights' rows on the left and tokens side by side on
+// the right.
 inline constexpr int64_t kMatmulInputs = 32;  ///< `in` must be a multiple
 
 /// Rows of weights whose results are turned round together.
@@ -32,14 +32,15 @@ inline void matmul_tile(const float* x, const bf16* w, float* y, int64_t count, 
   const int64_t row = in / kSlotNumbers;
   const Slot* weights = reinterpret_cast<const Slot*>(w);
   for (int64_t o = out_begin; o < out_end; o += kMatmulRows) {
-    multiply<false>({weights + o * row, row, kPanelSlots}, kMatmulRows, row, tile, kStride, kStride, sums, kStride);
+    multiply<false>({weights + o * row, row, kPanelSlots}, kMatmulRows, row, tile, kStride, kStride, sums,
+                    kStride);
     store_tile<kVecs, false>(tokens, sums, one, kMatmulRows, y_stride, 0, y + o);
   }
 }
 
 /// kernels.h's matmul_bf16 for whole kMatmulRows from out_begin on.
-inline void matmul_pairs(const float* x, const bf16* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
-                              int64_t out_begin, int64_t out_end) {
+inline void matmul_pairs(const float* x, const bf16* w, float* y, int64_t tokens, int64_t in,
+                         int64_t y_stride, int64_t out_begin, int64_t out_end) {
   [[maybe_unused]] const ProductSession session;
   while (tokens > 0) {
     const int64_t count = smaller(tokens, tokens <= kLanes ? kLanes : kTileVecs * kLanes);
@@ -58,15 +59,16 @@ inline void matmul_pairs(const float* x, const bf16* w, float* y, int64_t tokens
 
 inline constexpr int64_t kMatmulInputs = 2, kMatmulRows = 1;
 
-inline void matmul_pairs(const float* x, const bf16* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
-                         int64_t out_begin, int64_t out_end) {
+inline void matmul_pairs(const float* x, const bf16* w, float* y, int64_t tokens, int64_t in,
+                         int64_t y_stride, int64_t out_begin, int64_t out_end) {
   const int64_t slots = in / kSlotNumbers;
   Scratch scratch(tokens * slots + kLanes);
   Slot* pairs = scratch.take(tokens * slots + kLanes);
   for (int64_t i = 0; i < tokens * in; i += kLanes * kSlotNumbers) {
     store(pairs + i / kSlotNumbers, load_slots(x + i, tokens * in - i));
   }
-  matmul(pairs, PlainRows<Slot>{reinterpret_cast<const Slot*>(w), slots}, y, tokens, y_stride, out_begin, out_end);
+  matmul(pairs, PlainRows<Slot>{reinterpret_cast<const Slot*>(w), slots}, y, tokens, y_stride, out_begin,
+         out_end);
 }
 
 #endif

@@ -78,12 +78,12 @@ inline Vec rounded(Vec v) {
 #endif
 }
 
-/// Writes kLanes columns of a right factor for two successive k, `even` being the first of a pair. `target` is
-/// where the columns of the earlier one begin; slots of one k are `stride` apart.
+/// Writes kLanes columns of a right factor for two successive k, `even` being the first of a pair. `target`
+/// is where the columns of the earlier one begin; slots of one k are `stride` apart.
 inline void store_right(Slot* target, [[maybe_unused]] int64_t stride, Vec even, Vec odd) {
 #if defined(RF_BF16)
-  alignas(64) static constexpr uint16_t kInterleave[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,
-                                                           21, 6, 22, 7, 23, 8,  24, 9,  25, 10, 26,
+  alignas(64) static constexpr uint16_t kInterleave[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                           21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
                                                            11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const __m512i order = _mm512_load_si512(kInterleave);
   _mm512_storeu_si512(target, _mm512_permutexvar_epi16(order, to_bf16(even, odd)));

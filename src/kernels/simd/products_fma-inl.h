@@ -64,8 +64,8 @@ template <int kVecs, bool kAdd, int kRows = product_rows(kVecs)>
   }
 }
 
-/// c[r][n] (+)= sum over k of a(r, k) b(k, n) for `rows` rows, a multiple of kKeyGranule, `slots` slots of k and
-/// `columns`, a multiple of kLanes. b's slots of one k (or pair) are b_stride apart, c's rows c_stride.
+/// c[r][n] (+)= sum over k of a(r, k) b(k, n) for `rows` rows, a multiple of kKeyGranule, `slots` slots of k
+/// and `columns`, a multiple of kLanes. b's slots of one k (or pair) are b_stride apart, c's rows c_stride.
 template <bool kAdd>
 inline void multiply(const Panels& a, int64_t rows, int64_t slots, const Slot* b, int64_t b_stride,
                      int64_t columns, float* c, int64_t c_stride) {
