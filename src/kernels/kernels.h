@@ -119,8 +119,8 @@ struct Table {
 
   /// y[t, o] = sum_i x[t, i] * w[o, i] for o in [out_begin, out_end). x is [tokens, in], y is [tokens, y_stride].
   /// The order of the sum does not depend on `tokens`, so a token's result is the same in any batch. Where
-  /// key_type is bf16, matmul_bf16 rounds x to bf16 (some shapes and odd addresses excepted); its range must then begin at a multiple
-  /// of 32 for a result not to depend on the range.
+  /// key_type is bf16, matmul_bf16 rounds x to bf16 (some shapes and odd addresses excepted); its range must
+  /// then begin at a multiple of 32 for a result not to depend on the range.
   void (*matmul_f32)(const float* x, const float* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
                      int64_t out_begin, int64_t out_end);
   void (*matmul_bf16)(const float* x, const bf16* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,

@@ -16,7 +16,7 @@ while IFS= read -r command; do
   read -ra words <<<"$command"
   ((++checked))
   case ${words[0]} in
-    ./* | scripts/*) [[ -x ${words[0]} ]] || fail "$command: ${words[0]} is not an executable file" ;;
+    ./* | scripts/* | recipes/*) [[ -x ${words[0]} ]] || fail "$command: ${words[0]} is not an executable file" ;;
     ringflash | build/release/bin/ringflash)
       help=$("$ringflash" "${words[1]}" --help 2>&1) || { fail "$command: no such command"; continue; }
       for word in "${words[@]:2}"; do
