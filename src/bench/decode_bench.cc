@@ -1,7 +1,6 @@
 #include "bench/decode_bench.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/stopwatch.h"
 #include "bench/attention_check.h"
@@ -101,7 +100,7 @@ void DecodeBench::attend(const LayerCache& cache) {
                              .token_stride = row,
                              .global_token_stride = row,
                              .head_stride = attention_.head_dim,
-                             .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(attention_.head_dim)))},
+                             .scale = kernels::logit_scale(attention_.head_dim)},
                             spans,
                             {.out = out_.data() + head * width,
                              .token_stride = row,

@@ -1,11 +1,7 @@
 // Written in assembly, since a compiler may spill accumulators, and then this would measure the cache. Each loop keeps
 // enough independent accumulators in flight to hide the latency of its instruction.
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <cstring>
-
 #include "bench/peak_loops.h"
+#include "kernels/kernels.h"
 
 namespace ringflash::bench {
 namespace {
@@ -103,13 +99,6 @@ void dot_amx(int64_t iterations) {
                : "cc", "memory");
 }
 
-/// Linux hands the tile registers out on request, and may refuse.
-bool may_use_tiles() {
-  if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16")) return false;
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
 }  // namespace
 
 std::vector<PeakLoop> x86_loops() {
@@ -120,7 +109,7 @@ std::vector<PeakLoop> x86_loops() {
     loops.push_back({"fp32_fma", 2.0 * 12 * 8, fma_avx2});
   }
   if (__builtin_cpu_supports("avx512bf16")) loops.push_back({"vdpbf16ps", 2.0 * 12 * 32, dot_bf16});
-  if (may_use_tiles()) loops.push_back({"tdpbf16ps", 4 * 2.0 * 16 * 16 * 32, dot_amx});
+  if (kernels::may_use_amx()) loops.push_back({"tdpbf16ps", 4 * 2.0 * 16 * 16 * 32, dot_amx});
   return loops;
 }
 

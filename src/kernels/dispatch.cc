@@ -1,4 +1,5 @@
 // The only place that asks the processor what it can do, and the only reader of RINGFLASH_ISA.
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -40,17 +41,6 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-/// Linux hands the tile registers out on request, and may refuse.
-bool has_amx() {
-#if defined(__linux__)
-  if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16")) return false;
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-#else
-  return false;
-#endif
-}
-
 /// The AVX-512 tables, best last.
 void add_avx512_tables(std::vector<const Table*>& tables) {
   if (!__builtin_cpu_supports("avx512bf16")) return tables.push_back(&avx512::kTable);
@@ -61,7 +51,7 @@ void add_avx512_tables(std::vector<const Table*>& tables) {
   } else {
     tables.insert(tables.end(), {&avx512::kTable, &bf16});
   }
-  static const bool amx_allowed = has_amx();
+  static const bool amx_allowed = may_use_amx();
   static const Table amx = amx::with_bf16(avx512::kTable);
   if (amx_allowed) tables.push_back(&amx);
 }
@@ -110,6 +100,20 @@ bool has_fast_bf16() {
 #else
   return false;
 #endif
+}
+
+bool may_use_amx() {
+#if defined(__linux__) && defined(__x86_64__)
+  if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16")) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+float logit_scale(int64_t head_dim) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
 }
 
 }  // namespace ringflash::kernels

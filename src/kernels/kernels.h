@@ -171,4 +171,10 @@ std::vector<const Table*> available_tables();
 /// Whether the processor multiplies bf16 in hardware, so that libraries do so faster than in fp32.
 bool has_fast_bf16();
 
+/// Whether this process may use AMX's bf16 tiles. Linux hands them out on request, which this makes, and may refuse.
+bool may_use_amx();
+
+/// What attention multiplies q . k with: 1 / sqrt(head_dim) (Vaswani et al. 2017).
+float logit_scale(int64_t head_dim);
+
 }  // namespace ringflash::kernels

@@ -1,7 +1,6 @@
 #include "kernels/ring_blocks.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "base/check.h"
@@ -156,7 +155,7 @@ QueryBlock BlockWork::queries() const {
           .token_stride = group * head_dim,
           .global_token_stride = plain_.token_stride,
           .head_stride = head_dim,
-          .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)))};
+          .scale = logit_scale(head_dim)};
 }
 
 void BlockWork::add_span(KeySet set, int64_t begin, int64_t end, int64_t visible) {

@@ -90,8 +90,7 @@ void pack_globals(const AttentionInputs& in, const KeySource& source, HeadKeys& 
   const bool choose = chooses_pages(shape);
   const int64_t head_dim = shape.head_dim;
   const auto all = static_cast<int64_t>(keys.positions.size());
-  keys.global.rows.resize(choose ? keys.sinks : all);
-  if (keys.global.backward) keys.global.swapped.resize(keys.global.rows.count());
+  keys.global.resize(choose ? keys.sinks : all);
   std::vector<float> rotated(static_cast<size_t>(head_dim)), page_keys;
   for (int64_t i = 0; i < all; ++i) {
     const int64_t u = keys.positions[static_cast<size_t>(i)];
@@ -113,8 +112,7 @@ void pack_globals(const AttentionInputs& in, const KeySource& source, HeadKeys& 
     }
     const int64_t index = (i - keys.sinks) % keys.page_tokens;
     if (index == 0) {
-      keys.pages.rows.add_page();
-      if (keys.pages.backward) keys.pages.swapped.add_page();
+      keys.pages.add_page();
       page_keys.clear();
     }
     keys.pages.set(k, v, page, index);
@@ -147,14 +145,10 @@ HeadKeys empty_head_keys(const AttentionInputs& in, const DocumentHead& document
                   .global = keys,
                   .pages = {.rows = no_pages, .swapped = no_pages, .backward = backward},
                   .index = PageIndex(head_dim)};
-  result.local.rows.resize(tokens);
-  if (backward) result.local.swapped.resize(tokens);
+  result.local.resize(tokens);
   find_globals(in.shape, tokens, key_source(in, document).router, result);
   const bool global_queries = in.shape.mode == AttentionMode::kBidirectional && result.page_count() > 0;
-  if (global_queries && !in.shape.ring.global_rope) {
-    result.plain.rows.resize(tokens);
-    if (backward) result.plain.swapped.resize(tokens);
-  }
+  if (global_queries && !in.shape.ring.global_rope) result.plain.resize(tokens);
   return result;
 }
 

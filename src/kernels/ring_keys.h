@@ -49,6 +49,15 @@ struct TwoWayKeys {
   Keys rows, swapped;
   bool backward;
 
+  void resize(int64_t count) {
+    rows.resize(count);
+    if (backward) swapped.resize(count);
+  }
+  void add_page() {
+    rows.add_page();
+    if (backward) swapped.add_page();
+  }
+
   template <typename... Index>
   void set(const float* k, const float* v, Index... index) {
     rows.set(index..., k, v);

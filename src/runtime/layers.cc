@@ -1,7 +1,6 @@
 #include "runtime/layers.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/check.h"
 #include "format/quantize_q8_0.h"
@@ -148,7 +147,7 @@ void attend_block(TokenRun piece, int64_t head, int64_t begin, int64_t count, co
                        .token_stride = c.query_size(),
                        .global_token_stride = c.query_size(),
                        .head_stride = c.head_dim,
-                       .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)))},
+                       .scale = kernels::logit_scale(c.head_dim)},
                       spans,
                       {.out = work.attended.data() + at,
                        .token_stride = c.query_size(),
