@@ -15,14 +15,7 @@ void attention_forward(const AttentionShape& shape, const float* q, const float*
                        const Table& table, Executor& executor) {
   const std::vector<DocumentHead> documents = document_heads(shape, bounds);
   if (documents.empty()) return;
-  const auto rope = shared_rope_table(longest(documents), shape.head_dim, shape.rope_theta);
-  const AttentionInputs in{.shape = shape,
-                           .q = q,
-                           .k = k,
-                           .v = v,
-                           .router = uses_router(shape, router) ? router : nullptr,
-                           .rope = *rope,
-                           .table = table};
+  const AttentionInputs in = attention_inputs(shape, q, k, v, router, documents, table);
   const std::vector<HeadKeys> keys = make_head_keys(in, documents, false, executor);
   const std::vector<Segment> segments = cut_segments(documents, kSegmentTokens, shape.tokens);
   executor.for_each(std::ssize(segments), [&](int64_t s) {

@@ -173,7 +173,7 @@ void SegmentBackward::store_query_gradient(const QueryGroup& block, float* dq) {
     for (int64_t h = 0; h < group; ++h) {
       const int64_t source = (static_cast<int64_t>(i) * group + h) * head_dim;
       float* row = target.data + static_cast<int64_t>(i) * target.token_stride + h * head_dim;
-      rope_unrotate(dq_rotated_.data() + source, row, in_.rope, block.positions[i]);
+      rope_unrotate(dq_rotated_.data() + source, row, *in_.rope, block.positions[i]);
       add(dq_plain_.data() + source, head_dim, row);
     }
   }
@@ -236,7 +236,7 @@ void scatter(const AttentionInputs& in, const DocumentHead& document, const Head
   for (int64_t u = 0; u < document.tokens(); ++u) {
     float* dk = result.dk + row(u) * head_dim;
     float* dv = result.dv + row(u) * head_dim;
-    rope_unrotate(total.local.dk.data() + u * padded, dk, in.rope, u);
+    rope_unrotate(total.local.dk.data() + u * padded, dk, *in.rope, u);
     std::copy_n(total.local.dv.data() + u * padded, head_dim, dv);
     if (keys.plain.rows.count() > 0) {
       add(total.plain.dk.data() + u * padded, head_dim, dk);
@@ -252,7 +252,7 @@ void scatter(const AttentionInputs& in, const DocumentHead& document, const Head
   for (int64_t i = 0; i < std::ssize(keys.positions); ++i) {
     const int64_t u = keys.positions[static_cast<size_t>(i)];
     float* global_dk = total.global.dk.data() + i * padded;
-    if (in.shape.ring.global_rope) rope_unrotate(global_dk, global_dk, in.rope, u);
+    if (in.shape.ring.global_rope) rope_unrotate(global_dk, global_dk, *in.rope, u);
     add(global_dk, head_dim, result.dk + row(u) * head_dim);
     add(total.global.dv.data() + i * padded, head_dim, result.dv + row(u) * head_dim);
     if (in.router) {
@@ -270,14 +270,7 @@ void attention_backward(const AttentionShape& shape, const float* q, const float
                         const Table& table, Executor& executor) {
   const std::vector<DocumentHead> documents = document_heads(shape, bounds);
   if (documents.empty()) return;
-  const auto rope = shared_rope_table(longest(documents), shape.head_dim, shape.rope_theta);
-  const AttentionInputs in{.shape = shape,
-                           .q = q,
-                           .k = k,
-                           .v = v,
-                           .router = uses_router(shape, router) ? router : nullptr,
-                           .rope = *rope,
-                           .table = table};
+  const AttentionInputs in = attention_inputs(shape, q, k, v, router, documents, table);
   const Incoming incoming{.out = out, .lse = lse, .dout = dout};
   const std::vector<HeadKeys> keys = make_head_keys(in, documents, true, executor);
 

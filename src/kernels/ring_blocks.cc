@@ -140,7 +140,7 @@ void BlockWork::load_queries() {
   for (size_t i = 0; i < block_->positions.size(); ++i) {
     const float* plain = plain_.data + static_cast<int64_t>(i) * plain_.token_stride;
     for (int64_t h = 0; h < group; ++h, rotated += head_dim) {
-      rope_rotate(plain + h * head_dim, rotated, in_.rope, block_->positions[i]);
+      rope_rotate(plain + h * head_dim, rotated, *in_.rope, block_->positions[i]);
     }
   }
 }
@@ -217,7 +217,7 @@ void BlockWork::gather_pages(int64_t visible_pages) {
       in_.q + ((document_.begin + first) * in_.shape.key_value_heads + document_.head) * group * head_dim;
   AlignedVector<float> heads(q, q + group * head_dim);
   for (int64_t h = 0; ring.global_rope && h < group; ++h) {
-    rope_rotate(q + h * head_dim, heads.data() + h * head_dim, in_.rope, first);
+    rope_rotate(q + h * head_dim, heads.data() + h * head_dim, *in_.rope, first);
   }
   const std::vector<float> query = sum_heads(heads, head_dim);
   keys_.index.choose(query, visible_pages, ring.page_budget(ring.chunk(first) + 1), chosen_);

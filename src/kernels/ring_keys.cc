@@ -97,7 +97,7 @@ void pack_globals(const AttentionInputs& in, const KeySource& source, HeadKeys& 
     const float* k = source.k + u * source.stride;
     const float* v = source.v + u * source.stride;
     if (shape.ring.global_rope) {
-      rope_rotate(k, rotated.data(), in.rope, u);
+      rope_rotate(k, rotated.data(), *in.rope, u);
       k = rotated.data();
     }
     const int64_t page = i < keys.sinks || !choose ? -1 : (i - keys.sinks) / keys.page_tokens;
@@ -127,7 +127,7 @@ void pack_locals(const AttentionInputs& in, const KeySource& source, int64_t beg
   for (int64_t u = begin; u < end; ++u) {
     const float* k = source.k + u * source.stride;
     const float* v = source.v + u * source.stride;
-    rope_rotate(k, rotated.data(), in.rope, u);
+    rope_rotate(k, rotated.data(), *in.rope, u);
     keys.local.set(rotated.data(), v, u);
     if (keys.plain.rows.count() > 0) keys.plain.set(k, v, u);
   }
@@ -199,10 +199,18 @@ int64_t longest(std::span<const DocumentHead> documents) {
   return tokens;
 }
 
-bool uses_router(const AttentionShape& shape, const float* router) {
+AttentionInputs attention_inputs(const AttentionShape& shape, const float* q, const float* k, const float* v,
+                                 const float* router, std::span<const DocumentHead> documents,
+                                 const Table& table) {
   const bool has_pages = is_ring(shape) && shape.ring.page_tokens() > 0;
   RF_CHECK(!has_pages || router != nullptr);
-  return has_pages;
+  return {.shape = shape,
+          .q = q,
+          .k = k,
+          .v = v,
+          .router = has_pages ? router : nullptr,
+          .rope = shared_rope_table(longest(documents), shape.head_dim, shape.rope_theta),
+          .table = table};
 }
 
 bool chooses_pages(const AttentionShape& shape) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -18,8 +19,8 @@ namespace ringflash::kernels {
 /// What attention_forward and attention_backward read; see there for the layouts.
 struct AttentionInputs {
   const AttentionShape& shape;
-  const float *q, *k, *v, *router;  ///< router is null where the layer has none
-  const RopeTable& rope;
+  const float *q, *k, *v, *router;        ///< router is null where the layer has none
+  std::shared_ptr<const RopeTable> rope;  ///< covers the longest document
   const Table& table;
 };
 
@@ -37,8 +38,11 @@ std::vector<DocumentHead> document_heads(const AttentionShape& shape, std::span<
 /// Tokens of the longest document; 0 without documents.
 int64_t longest(std::span<const DocumentHead> documents);
 
-/// Whether global keys have a bias and pages. Aborts where a layer that needs a router has none.
-bool uses_router(const AttentionShape& shape, const float* router);
+/// The inputs with their rotations; a router is dropped where the shape has no pages. Aborts where a layer
+/// that needs one has none.
+AttentionInputs attention_inputs(const AttentionShape& shape, const float* q, const float* k, const float* v,
+                                 const float* router, std::span<const DocumentHead> documents,
+                                 const Table& table);
 
 /// Whether queries choose among the pages.
 bool chooses_pages(const AttentionShape& shape);
