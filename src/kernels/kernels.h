@@ -92,13 +92,16 @@ struct KeySpanGrad {
 };
 
 /// One step of AdamW: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2 with g = grad_scale * gradient,
-/// then w -= decay * w + rate * m / (sqrt(v) * root_correction + epsilon).
+/// then w -= u * (decay * w + rate * m / (sqrt(v) * root_correction + epsilon)), and w goes u * shrink nearer to
+/// zero, at most as far as zero. u is 1 for weights that the mask keeps (no mask keeps all), else pruned_scale.
 struct AdamWStep {
   float beta1, beta2, epsilon;
   float rate;             ///< learning rate / (1 - beta1^t)
   float root_correction;  ///< 1 / sqrt(1 - beta2^t)
   float decay;            ///< learning rate * weight decay
   float grad_scale;
+  float pruned_scale = 1;
+  float shrink = 0;       ///< learning rate * L1: a decoupled soft threshold
 };
 
 // ---- The table ----
@@ -157,8 +160,10 @@ struct Table {
   /// softmax minus one at the target. A negative target gives loss 0 and gradient 0. logits are [rows, vocab].
   void (*cross_entropy_bf16)(bf16* logits, const int64_t* targets, float* loss, int64_t rows, int64_t vocab);
 
-  /// Updates weights w and moments m, v in place (Loshchilov and Hutter 2019).
-  void (*adamw)(float* w, const float* gradient, float* m, float* v, int64_t count, const AdamWStep& step);
+  /// Updates weights w and moments m, v in place (Loshchilov and Hutter 2019). mask is null, or a byte for each
+  /// weight: 1 for kept, 0 for pruned.
+  void (*adamw)(float* w, const float* gradient, float* m, float* v, const uint8_t* mask, int64_t count,
+                const AdamWStep& step);
 };
 
 /// The table in force: RINGFLASH_ISA's if set, else the best one this machine has. An unknown or unsupported

@@ -10,8 +10,8 @@
 namespace ringflash {
 namespace {
 
-/// The training steps' lines up to `step` and the held-out ones before it, for `step` itself is evaluated again.
-/// A line cut short by a kill does not parse and is dropped with what follows it.
+/// The training steps' lines up to `step` and the held-out ones before it, for `step` itself is evaluated
+/// again. A line cut short by a kill does not parse and is dropped with what follows it.
 std::string lines_up_to(const std::string& text, int64_t step) {
   std::string kept;
   std::istringstream lines(text);
@@ -53,13 +53,20 @@ Status MetricsLog::append(const std::string& line) {
 }
 
 Status MetricsLog::write(const StepMetrics& m) {
+  const nlohmann::ordered_json json = {
+      {"step", m.step},           {"loss", m.loss},     {"learning_rate", m.learning_rate},
+      {"grad_norm", m.grad_norm}, {"tokens", m.tokens}, {"tokens_per_s", m.tokens_per_s},
+      {"seconds", m.seconds}};
+  return append(json.dump());
+}
+
+Status MetricsLog::write(const MaskMetrics& m) {
   const nlohmann::ordered_json json = {{"step", m.step},
-                                       {"loss", m.loss},
-                                       {"learning_rate", m.learning_rate},
-                                       {"grad_norm", m.grad_norm},
-                                       {"tokens", m.tokens},
-                                       {"tokens_per_s", m.tokens_per_s},
-                                       {"seconds", m.seconds}};
+                                       {"mask_kept", m.kept},
+                                       {"mask_weights", m.weights},
+                                       {"mask_regrown", m.regrown},
+                                       {"mask_pruned", m.pruned},
+                                       {"mask_kept_energy", m.kept_energy}};
   return append(json.dump());
 }
 

@@ -20,6 +20,7 @@
 #include "train/modules.h"
 #include "train/optimizer.h"
 #include "train/setup.h"
+#include "train/sparsifier.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -42,7 +43,9 @@ Result<torch::Device> open_device(const std::string& name) {
 /// One run in progress: the parts, and what is done to them each step.
 class Run {
  public:
-  Run(const TrainRequest& request, RunSetup setup, PreparedData data, CausalLm model, torch::Device device)
+  /// `fresh`: the model's weights are drawn, not trained.
+  Run(const TrainRequest& request, RunSetup setup, PreparedData data, CausalLm model, torch::Device device,
+      bool fresh)
       : request_(request),
         recipe_(setup.recipe),
         data_(std::move(data)),
@@ -50,12 +53,13 @@ class Run {
         device_(device),
         compute_(compute_type(recipe_)),
         optimizer_(parameters_of(model_), recipe_),
+        sparsifier_(model_, optimizer_, recipe_, fresh),
         order_(data_.train, recipe_.sequence_length, static_cast<uint64_t>(recipe_.seed)),
         piece_bytes_(piece_bytes(data_.vocabulary)) {}
 
   Status restore(const fs::path& checkpoint) {
     RF_TRY_VOID(load_weights(checkpoint, model_));
-    RF_TRY(progression_, load_trainer_state(checkpoint, optimizer_));
+    RF_TRY(progression_, load_trainer_state(checkpoint, optimizer_, sparsifier_));
     checkpoint_ = checkpoint;
     return {};
   }
@@ -80,6 +84,7 @@ class Run {
   torch::Device device_;
   torch::ScalarType compute_;
   AdamW optimizer_;
+  Sparsifier sparsifier_;
   PackedRows order_;
   std::vector<int32_t> piece_bytes_;
   Progression progression_;
@@ -114,9 +119,10 @@ Result<Run::StepResult> Run::step(double learning_rate) {
   }
   const double norm = optimizer_.grad_norm();
   if (!std::isfinite(norm) || !std::isfinite(nats)) {
-    return Error{"step " + std::to_string(progression_.step + 1) + ": the loss or its gradient is not finite (loss " +
-                 std::to_string(nats * per_target) + "); go on from " +
-                 (checkpoint_.empty() ? "the start" : checkpoint_.string()) + " with --resume and a lower --set learning_rate=..."};
+    return Error{"step " + std::to_string(progression_.step + 1) +
+                 ": the loss or its gradient is not finite (loss " + std::to_string(nats * per_target) +
+                 "); go on from " + (checkpoint_.empty() ? "the start" : checkpoint_.string()) +
+                 " with --resume and a lower --set learning_rate=..."};
   }
   const bool clip = recipe_.max_grad_norm > 0 && norm > recipe_.max_grad_norm;
   optimizer_.step(learning_rate, clip ? recipe_.max_grad_norm / norm : 1.0);
@@ -125,8 +131,8 @@ Result<Run::StepResult> Run::step(double learning_rate) {
 }
 
 Status Run::evaluate(MetricsLog& log) {
-  heldout_ = evaluate_heldout(model_, data_.heldout, recipe_.sequence_length, recipe_.batch_size, recipe_.eval_tokens,
-                              piece_bytes_, compute_, device_);
+  heldout_ = evaluate_heldout(model_, data_.heldout, recipe_.sequence_length, recipe_.batch_size,
+                              recipe_.eval_tokens, piece_bytes_, compute_, device_);
   heldout_.step = progression_.step;
   if (progression_.step == 0) progression_.first_heldout = heldout_.bits_per_byte;
   return log.write(heldout_);
@@ -135,7 +141,8 @@ Status Run::evaluate(MetricsLog& log) {
 Status Run::save() {
   Progression saved = progression_;
   saved.seconds = seconds();
-  RF_TRY(checkpoint_, save_checkpoint(request_.out, model_, optimizer_, saved, recipe_, data_.tokenizer_model));
+  RF_TRY(checkpoint_, save_checkpoint(request_.out, model_, optimizer_, sparsifier_, saved, recipe_,
+                                      data_.tokenizer_model));
   return {};
 }
 
@@ -165,6 +172,7 @@ Result<TrainReport> Run::train() {
     const double tokens_per_s = static_cast<double>(recipe_.tokens_per_step()) / stopwatch.seconds();
     RF_TRY_VOID(log.write(StepMetrics{progression_.step, result.loss, rate, result.grad_norm,
                                       progression_.rows * recipe_.sequence_length, tokens_per_s, seconds()}));
+    if (const auto moved = sparsifier_.after_step(progression_.step)) RF_TRY_VOID(log.write(*moved));
     char note[96];
     std::snprintf(note, sizeof note, "loss %.3f  held-out %.3f bits/byte  %s tok/s", result.loss,
                   heldout_.bits_per_byte, format_count(tokens_per_s).c_str());
@@ -189,11 +197,12 @@ void remark(const TrainRequest& request, const std::string& text) {
 std::string describe(const RunSetup& setup, const PreparedData& data, torch::ScalarType compute) {
   const ParameterCounts counts = count_parameters(setup.model);
   return "model: " + format_count(static_cast<double>(counts.total())) + " parameters (" +
-         format_count(static_cast<double>(counts.total() - counts.embedding)) + " besides the embedding); data: " +
-         format_count(static_cast<double>(data.train.tokens())) + " tokens to train on, " +
-         format_count(static_cast<double>(data.heldout.tokens())) + " held out; " +
-         std::to_string(setup.recipe.max_steps) + " steps of " + std::to_string(setup.recipe.tokens_per_step()) +
-         " tokens in " + (compute == torch::kBFloat16 ? "bf16" : "fp32");
+         format_count(static_cast<double>(counts.total() - counts.embedding)) +
+         " besides the embedding); data: " + format_count(static_cast<double>(data.train.tokens())) +
+         " tokens to train on, " + format_count(static_cast<double>(data.heldout.tokens())) + " held out; " +
+         std::to_string(setup.recipe.max_steps) + " steps of " +
+         std::to_string(setup.recipe.tokens_per_step()) + " tokens in " +
+         (compute == torch::kBFloat16 ? "bf16" : "fp32");
 }
 
 std::string describe_ring(const ModelConfig& model) {
@@ -224,14 +233,17 @@ Result<TrainReport> run_training(const TrainRequest& request) {
                  std::to_string(data.vocabulary.pieces.size()) + " pieces, but 'vocab_size' is " +
                  std::to_string(setup.model.vocab_size)};
   }
-  if (data.vocabulary.bos_id != setup.model.bos_token_id || data.vocabulary.eos_id != setup.model.eos_token_id) {
-    return Error{data.tokenizer_model.string() + ": the tokenizer's ids for the start and end of a text are " +
+  if (data.vocabulary.bos_id != setup.model.bos_token_id ||
+      data.vocabulary.eos_id != setup.model.eos_token_id) {
+    return Error{data.tokenizer_model.string() +
+                 ": the tokenizer's ids for the start and end of a text are " +
                  std::to_string(data.vocabulary.bos_id) + " and " + std::to_string(data.vocabulary.eos_id) +
-                 ", but 'bos_token_id' and 'eos_token_id' are " + std::to_string(setup.model.bos_token_id) + " and " +
-                 std::to_string(setup.model.eos_token_id)};
+                 ", but 'bos_token_id' and 'eos_token_id' are " + std::to_string(setup.model.bos_token_id) +
+                 " and " + std::to_string(setup.model.eos_token_id)};
   }
   if (setup.resume_from && !data.reused) {
-    remark(request, "warning: the data were prepared anew; if the text changed, this run is another one from here on");
+    remark(request,
+           "warning: the data were prepared anew; if the text changed, this run is another one from here on");
   }
   CausalLm model(setup.model, static_cast<uint64_t>(setup.recipe.seed));
   model->to(device);
@@ -243,7 +255,8 @@ Result<TrainReport> run_training(const TrainRequest& request) {
     RF_TRY(const fs::path directory, resolve_checkpoint(*request.from));
     RF_TRY_VOID(load_weights(directory, model));
   }
-  Run run(request, std::move(setup), std::move(data), std::move(model), device);
+  const bool fresh = !resume_from && !request.from;
+  Run run(request, std::move(setup), std::move(data), std::move(model), device, fresh);
   if (resume_from) {
     RF_TRY_VOID(run.restore(*resume_from));
     remark(request, "resuming from " + resume_from->string());

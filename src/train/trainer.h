@@ -28,14 +28,14 @@ struct TrainRequest {
 struct TrainReport {
   std::filesystem::path checkpoint;
   int64_t steps = 0, tokens = 0, parameters = 0;
-  double seconds = 0;  ///< of training, over all sessions
+  double seconds = 0;                                      ///< of training, over all sessions
   double first_bits_per_byte = 0, last_bits_per_byte = 0;  ///< held out, at step 0 and at the end
   double last_accuracy = 0;
   bool interrupted = false;  ///< SIGINT or SIGTERM: saved, can be resumed
 };
 
-/// Runs to max_steps. Errors: bad settings, unusable data, an `out` that already holds a run (without `resume`),
-/// a loss that is not finite, a checkpoint that cannot be saved; what was saved before stays.
+/// Runs to max_steps. Errors: bad settings, unusable data, an `out` that already holds a run (without
+/// `resume`), a loss that is not finite, a checkpoint that cannot be saved; what was saved before stays.
 Result<TrainReport> run_training(const TrainRequest& request);
 
 }  // namespace ringflash

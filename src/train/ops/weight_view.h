@@ -1,0 +1,22 @@
+// The weights that a layer multiplies with, as opposed to those that it keeps: masked, and rounded to what
+// the exported file will hold.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+
+namespace ringflash {
+
+/// How a layer sees its weight.
+struct WeightView {
+  torch::Tensor mask;  ///< bool [out, in]; undefined where all weights are there
+  int64_t bits = 16;   ///< 4 or 8: as S4 and S8 hold them; 16: unquantised
+};
+
+/// weight [out, in] fp32 as the view shows it, in `compute`. The gradient passes straight through to all of
+/// the weight, absent and rounded ones included (Bengio et al. 2013): the optimiser decides what it does to
+/// them.
+torch::Tensor seen_weight(const torch::Tensor& weight, const WeightView& view, torch::ScalarType compute);
+
+}  // namespace ringflash
