@@ -103,10 +103,14 @@ Tensor rigl_mask(const Tensor& weight, const Tensor& gradient, const Tensor& mas
   const Tensor magnitudes = unit_scores(weight.square(), shape.pattern);
   const Tensor gradients = unit_scores(gradient.square(), shape.pattern);
   const int64_t kept = units_kept(shape, weight.size(1));
-  const int64_t moved = std::min<int64_t>(std::llround(fraction * static_cast<double>(kept)), units.size(1) - kept);
+  const int64_t moved =
+      std::min<int64_t>(std::llround(fraction * static_cast<double>(kept)), units.size(1) - kept);
   const Tensor stay = best(magnitudes.masked_fill(~units, kNever), kept - moved) & units;
   const Tensor grow = best(gradients.masked_fill(units, kNever), moved);
-  return spread_units(stay | grow, shape.pattern, weight.size(0), weight.size(1));
+  // Where a group at the edge has nothing to grow, its own stay after all.
+  const Tensor rank = units.to(torch::kFloat32) + stay + 2 * (grow & ~units);
+  const Tensor chosen = best(rank.masked_fill(magnitudes.lt(0), kBeyond), kept);
+  return spread_units(chosen, shape.pattern, weight.size(0), weight.size(1));
 }
 
 }  // namespace ringflash
