@@ -76,6 +76,11 @@ Status validate(const SparsityConfig& config) {
   if (config.weight_bits != 4 && config.weight_bits != 8 && config.weight_bits != 16) {
     return Error{"'weight_bits' must be 4, 8 or 16, found " + std::to_string(config.weight_bits)};
   }
+  if (config.weight_bits != 16 && config.pattern != SparsePattern::kNone &&
+      (config.keep % 4 != 0 || config.keep > 16)) {
+    return Error{"'sparsity_keep' must be 4, 8, 12 or 16 where 'weight_bits' is not 16, found " +
+                 std::to_string(config.keep)};
+  }
   for (const std::string& text : config.exceptions) {
     if (Result<Exception> parsed = parse_exception(text); !parsed)
       return parsed.error().in("'sparsity_exceptions'");

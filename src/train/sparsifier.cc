@@ -96,7 +96,12 @@ void Sparsifier::tell_optimizer(const Layer& layer) {
 
 void Sparsifier::quantize_if_due(int64_t step) {
   if (step < schedule_.quantize) return;
-  for (Layer& layer : layers_) layer.linear->view.bits = sparsity_.weight_bits;
+  for (Layer& layer : layers_) {
+    WeightView& view = layer.linear->view;
+    if (layer.pattern != SparsePattern::kFine || view.mask.size(1) % kSparseGroup != 0) continue;  // exported as bf16
+    view.bits = sparsity_.weight_bits;
+    view.nonzeros = sparsity_.keep;
+  }
 }
 
 std::optional<MaskMetrics> Sparsifier::after_step(int64_t step) {

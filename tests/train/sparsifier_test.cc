@@ -1,5 +1,6 @@
 #include "train/sparsifier.h"
 
+#include "format/quantize_sparse.h"
 #include "model/counts.h"
 #include "model/presets.h"
 #include "torch_support.h"
@@ -29,14 +30,14 @@ TEST(MaskSchedule, FallsFromAllToTheRestAndThenRests) {
 
 /// A tiny sparse model and its optimiser, with gradients given at will.
 struct Trained {
-  explicit Trained(const std::string& method, SparsePattern pattern = SparsePattern::kFine) {
+  explicit Trained(const std::string& method, SparsePattern pattern = SparsePattern::kFine, int64_t bits = 16) {
     recipe.max_steps = 10;
     recipe.mask_interval = 1;
     recipe.mask_method = method;
     recipe.l1 = 0;
     recipe.weight_decay = 0;
     ModelConfig config = preset_config("tiny").value();
-    config.sparsity = {.pattern = pattern, .exceptions = {"k_proj=none"}};
+    config.sparsity = {.pattern = pattern, .weight_bits = bits, .exceptions = {"k_proj=none"}};
     model = CausalLm(config, 1);
     optimizer.emplace(parameters_of(model), recipe);
     sparsifier.emplace(model, *optimizer, recipe, /*fresh=*/true);
@@ -108,6 +109,29 @@ TEST(Sparsifier, RiglsAbsentWeightsAreZeroAndComeBackFromNothing) {
   for (const auto& [name, value] : trained.optimizer->state()) {
     if (name.find("layers.0.mlp.gate_proj") == std::string::npos) continue;
     EXPECT_EQ(value.masked_select(came).abs().max().item<float>(), 0) << name;
+  }
+}
+
+TEST(Sparsifier, QuantisedLayersMultiplyWithWhatTheFileWillHold) {
+  for (const int64_t bits : {4, 8}) {
+    Trained trained("magnitude", SparsePattern::kFine, bits);
+    for (int64_t n = 1; n <= 6; ++n) trained.step(n);
+    Linear& linear = trained.model->layers().front()->mlp->down_proj;
+    const Tensor saved = (linear->weight * linear->view.mask).detach().contiguous();
+    const SparseBits kind = bits == 4 ? SparseBits::k4 : SparseBits::k8;
+    SparseFormat format{.bits = kind, .shape = {saved.size(0), saved.size(1), 12}};
+    if (bits == 4) format.base = s4_base_exponent(saved.abs().max().item<float>());
+    std::vector<std::byte> blocks(static_cast<size_t>(format.bytes()));
+    const RowBlocks all{0, format.shape.row_blocks()};
+    ASSERT_TRUE(quantize(format, saved.data_ptr<float>(), all, blocks.data()));
+    const Tensor decoded = torch::empty_like(saved);
+    dequantize(format, blocks.data(), all, decoded.data_ptr<float>());
+
+    const Tensor x = torch::eye(saved.size(1));
+    EXPECT_TRUE(torch::equal(linear(x), torch::linear(x, decoded)));
+    // S4's values have eight significant bits: in bf16 they are the same.
+    EXPECT_TRUE(bits == 8 || torch::equal(decoded, decoded.to(torch::kBFloat16).to(torch::kFloat32)));
+    EXPECT_FALSE(torch::equal(decoded, saved));
   }
 }
 
