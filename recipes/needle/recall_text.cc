@@ -14,7 +14,8 @@
 namespace ringflash {
 namespace {
 
-constexpr int64_t kMarks = 2;     // start and end of the text
+constexpr int64_t kMarks = 2;  // start and end of the text
+constexpr double kRarest = 1.0 / 400;
 constexpr double kGapRange = 20;  // from the fewest filler sentences a document has per fact to the most
 
 double log_uniform(Rng& rng, double low, double high) {
@@ -26,9 +27,8 @@ int64_t count_tokens(std::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return std::strchr(" .,", c) != nullptr; });
 }
 
-/// Filler, and in between one fact of each topic, told again and again: often or rarely, by document, so that
-/// the distances from one time to the next go from a few tokens to a few windows. All topics come alike, for
-/// each is learned on its own.
+/// Filler, and in between one fact of each topic, told again and again: often or rarely, so that the
+/// distances from one time to the next go from a few tokens to the whole document.
 class Document {
  public:
   Document(Rng& rng, int64_t tokens, int64_t most_gap)
@@ -38,19 +38,26 @@ class Document {
         gap_(log_uniform(rng, static_cast<double>(most_gap) / kGapRange, static_cast<double>(most_gap))) {
     for (const NeedleTopic& topic : needle_topics()) {
       facts_.push_back({topic.key, topic.values[rng.below(topic.values.size())]});
+      total_weight_ += log_uniform(rng, kRarest, 1);
+      weights_end_.push_back(total_weight_);
     }
   }
 
   std::string write() {
     while (left_ > 0) {
       const bool fact = rng_.uniform() * (gap_ + 1) < 1;
-      add(fact ? facts_[rng_.below(facts_.size())].statement()
-               : std::string(needle_filler()[filler_++ % needle_filler().size()]));
+      add(fact ? draw_fact().statement() : std::string(needle_filler()[filler_++ % needle_filler().size()]));
     }
     return std::move(text_);
   }
 
  private:
+  const Fact& draw_fact() {
+    const double x = rng_.uniform() * total_weight_;
+    const auto found = std::upper_bound(weights_end_.begin(), weights_end_.end() - 1, x);
+    return facts_[static_cast<size_t>(found - weights_end_.begin())];
+  }
+
   /// The last sentence is cut where the document is full, so that documents fill rows exactly.
   void add(std::string sentence) {
     while (count_tokens(sentence) > left_) sentence.resize(sentence.find_last_of(" .,"));
@@ -63,6 +70,8 @@ class Document {
   size_t filler_;
   double gap_;  ///< filler sentences per fact, on average
   std::vector<Fact> facts_;
+  std::vector<double> weights_end_;  ///< running sums of how often each fact is told
+  double total_weight_ = 0;
   std::string text_;
 };
 

@@ -26,7 +26,7 @@ constexpr const char* kExamples = R"(Examples:
 struct Arguments {
   TrainRequest request;
   CommonOptions common;
-  std::string config, from, device;
+  std::string config, from, teacher, device;
   int64_t steps = 0, sequence = 0;
   std::vector<std::string> settings;
 };
@@ -55,6 +55,7 @@ void add_train_options(CLI::App& app, Arguments& args) {
       ->capture_default_str();
   app.add_option("--config", args.config, "A config.json instead of a preset");
   app.add_option("--from", args.from, "A checkpoint to start from, instead of random weights");
+  app.add_option("--teacher", args.teacher, "A checkpoint of the same vocabulary to distil from");
   app.add_option("--steps", args.steps, "Optimiser steps in all")->check(CLI::PositiveNumber);
   app.add_option("--seq", args.sequence, "Tokens in a row, with the ring geometry that suits it")
       ->check(CLI::PositiveNumber);
@@ -69,6 +70,7 @@ Status complete_request(Arguments& args) {
   TrainRequest& request = args.request;
   if (!args.config.empty()) request.config = args.config;
   if (!args.from.empty()) request.from = args.from;
+  if (!args.teacher.empty()) request.teacher = args.teacher;
   if (request.config && request.from) return Error{"--config and --from exclude each other"};
   if (args.steps > 0) request.settings.emplace_back("max_steps", std::to_string(args.steps));
   if (args.sequence > 0) request.settings.emplace_back("sequence_length", std::to_string(args.sequence));

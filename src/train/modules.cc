@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "train/ops/fused.h"
+#include "train/ops/linear_loss.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -134,6 +135,16 @@ Tensor CausalLmImpl::logits(const Tensor& ids, const std::vector<int64_t>& bound
 Tensor CausalLmImpl::loss_sum(const Tensor& ids, const Tensor& targets, const std::vector<int64_t>& bounds,
                               torch::ScalarType compute) {
   return linear_cross_entropy(hidden_states(ids, bounds, compute), head_weight(), targets, compute);
+}
+
+Tensor CausalLmImpl::distillation_sum(CausalLmImpl& teacher, double weight, const Tensor& ids, const Tensor& targets,
+                                      const std::vector<int64_t>& bounds, torch::ScalarType compute) {
+  Teacher opinion{.hidden = {}, .head = teacher.head_weight(), .weight = weight};
+  {
+    torch::NoGradGuard no_grad;
+    opinion.hidden = teacher.hidden_states(ids, bounds, compute);
+  }
+  return linear_distillation(hidden_states(ids, bounds, compute), head_weight(), targets, opinion, compute);
 }
 
 }  // namespace ringflash

@@ -90,6 +90,10 @@ class CausalLmImpl : public torch::nn::Module {
   /// Sum of -log p(target) in nats over the targets that are not PackedBatch::kIgnored; a scalar.
   torch::Tensor loss_sum(const torch::Tensor& ids, const torch::Tensor& targets,
                          const std::vector<int64_t>& bounds, torch::ScalarType compute);
+  /// The same with a teacher's opinion of each next token counting for `weight` of the loss, 0 to 1.
+  torch::Tensor distillation_sum(CausalLmImpl& teacher, double weight, const torch::Tensor& ids,
+                                 const torch::Tensor& targets, const std::vector<int64_t>& bounds,
+                                 torch::ScalarType compute);
 
   const ModelConfig& config() const { return config_; }
   std::vector<DecoderLayer>& layers() { return layers_; }

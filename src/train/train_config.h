@@ -38,6 +38,7 @@ struct TrainConfig {
   double rigl_fraction = 0.3;
   double l1 = 0.01;
   double quantize_begin_ratio = 0.6;
+  double distill_weight = 0.5;
   std::string precision = "auto";
   std::string device = "cpu";
 
@@ -79,6 +80,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("l1", c.l1, "decoupled L1 of sparse matrices: they shrink by the rate times this each step");
   visit("quantize_begin_ratio", c.quantize_begin_ratio,
         "share of the steps after which weights are trained as weight_bits will hold them");
+  visit("distill_weight", c.distill_weight, "how much a --teacher's opinion counts against the text's, 0 to 1");
   visit("precision", c.precision, "of matrix products: bf16, fp32, or auto (bf16 where the hardware has it)");
   visit("device", c.device, "cpu or cuda");
 }

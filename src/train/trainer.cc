@@ -64,6 +64,8 @@ class Run {
     return {};
   }
 
+  void learn_from(CausalLm teacher) { teacher_ = std::move(teacher); }
+
   Result<TrainReport> train();
 
  private:
@@ -71,6 +73,7 @@ class Run {
     double loss, grad_norm;
   };
   Result<StepResult> step(double learning_rate);
+  torch::Tensor loss_sum(const BatchTensors& batch);
   std::vector<PackedBatch> take_batches();
   Status evaluate(MetricsLog& log);
   Status save();
@@ -81,6 +84,7 @@ class Run {
   TrainConfig recipe_;
   PreparedData data_;
   CausalLm model_;
+  CausalLm teacher_{nullptr};
   torch::Device device_;
   torch::ScalarType compute_;
   AdamW optimizer_;
@@ -102,6 +106,11 @@ std::vector<PackedBatch> Run::take_batches() {
   return batches;
 }
 
+torch::Tensor Run::loss_sum(const BatchTensors& batch) {
+  if (teacher_.is_empty()) return model_->loss_sum(batch.ids, batch.targets, batch.bounds, compute_);
+  return model_->distillation_sum(*teacher_, recipe_.distill_weight, batch.ids, batch.targets, batch.bounds, compute_);
+}
+
 Result<Run::StepResult> Run::step(double learning_rate) {
   const std::vector<PackedBatch> batches = take_batches();
   int64_t targets = 0;
@@ -113,7 +122,7 @@ Result<Run::StepResult> Run::step(double learning_rate) {
   double nats = 0;
   for (const PackedBatch& batch : batches) {
     const BatchTensors tensors = to_tensors(batch, device_);
-    const torch::Tensor loss = model_->loss_sum(tensors.ids, tensors.targets, tensors.bounds, compute_);
+    const torch::Tensor loss = loss_sum(tensors);
     (loss * per_target).backward();
     nats += loss.item<double>();
   }
@@ -190,6 +199,18 @@ Result<TrainReport> Run::train() {
   return report(/*interrupted=*/false);
 }
 
+Result<CausalLm> load_teacher(const fs::path& path, int64_t vocab_size) {
+  RF_TRY(const fs::path directory, resolve_checkpoint(path));
+  RF_TRY(const ModelConfig config, load_config(directory / "config.json"));
+  if (config.vocab_size != vocab_size) {
+    return Error{directory.string() + ": a teacher's 'vocab_size' must be the model's, " + std::to_string(vocab_size) +
+                 ", found " + std::to_string(config.vocab_size)};
+  }
+  CausalLm teacher(config, /*seed=*/0);
+  RF_TRY_VOID(load_weights(directory, teacher));
+  return teacher;
+}
+
 void remark(const TrainRequest& request, const std::string& text) {
   if (!request.quiet) std::fprintf(stderr, "%s\n", text.c_str());
 }
@@ -255,11 +276,17 @@ Result<TrainReport> run_training(const TrainRequest& request) {
     RF_TRY(const fs::path directory, resolve_checkpoint(*request.from));
     RF_TRY_VOID(load_weights(directory, model));
   }
+  const int64_t vocab_size = setup.model.vocab_size;
   const bool fresh = !resume_from && !request.from;
   Run run(request, std::move(setup), std::move(data), std::move(model), device, fresh);
   if (resume_from) {
     RF_TRY_VOID(run.restore(*resume_from));
     remark(request, "resuming from " + resume_from->string());
+  }
+  if (request.teacher) {
+    RF_TRY(CausalLm teacher, load_teacher(*request.teacher, vocab_size));
+    teacher->to(device);
+    run.learn_from(std::move(teacher));
   }
   return run.train();
 }

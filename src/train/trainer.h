@@ -18,6 +18,7 @@ struct TrainRequest {
   std::string preset = "nano";
   std::optional<std::filesystem::path> config;  ///< a config.json instead of a preset
   std::optional<std::filesystem::path> from;    ///< a checkpoint to start from: config, weights and tokenizer
+  std::optional<std::filesystem::path> teacher;  ///< a checkpoint to distil from, of the same vocabulary
   /// key = value, of the recipe (train_config.h) or of the model (config.json's keys).
   std::vector<std::pair<std::string, std::string>> settings;
   bool resume = false;  ///< go on from `out`'s newest checkpoint, or start where there is none
