@@ -10,6 +10,7 @@
 
 #include "base/progress.h"
 #include "cli/common.h"
+#include "cli/compress_command.h"
 #include "model/presets.h"
 #include "train/train_config.h"
 #include "train/trainer.h"
@@ -119,25 +120,40 @@ int train(Arguments& args) {
   return kFailure;
 }
 
+int fail(const Status& status, ExitCode code) {
+  print_error(status.error().message);
+  return code;
+}
+
+int compress(CompressCommand& command, const CommonOptions& common) {
+  if (const Status checked = command.check(); !checked) return fail(checked, kWrongUsage);
+  if (const Status done = command.run(common); !done) return fail(done, kFailure);
+  return kSuccess;
+}
+
 int run(int argc, char** argv) {
-  CLI::App app("Trains long-context language models.", "ringflash");
+  CLI::App app("Trains and compresses long-context language models.", "ringflash");
   app.require_subcommand(1);
   app.get_formatter()->column_width(32);
   Arguments args;
-  CLI::App* command = app.add_subcommand("train", "Train a model on text");
-  add_train_options(*command, args);
+  CLI::App* train_app = app.add_subcommand("train", "Train a model on text");
+  add_train_options(*train_app, args);
+  CompressCommand compress_command;
+  CommonOptions compress_common;
+  CLI::App* compress_app = app.add_subcommand("compress", "Make a trained model sparse and small");
+  compress_command.add_options(*compress_app);
+  add_common_options(*compress_app, compress_common);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& result) {
     if (result.get_exit_code() == 0) return app.exit(result);
     print_error(result.what());
-    std::fprintf(stderr, "See `ringflash train --help`.\n");
+    const auto parsed = app.get_subcommands();
+    std::fprintf(stderr, "See `ringflash %s --help`.\n", parsed.empty() ? "train" : parsed.front()->get_name().c_str());
     return kWrongUsage;
   }
-  if (const Status complete = complete_request(args); !complete) {
-    print_error(complete.error().message);
-    return kWrongUsage;
-  }
+  if (compress_app->parsed()) return compress(compress_command, compress_common);
+  if (const Status complete = complete_request(args); !complete) return fail(complete, kWrongUsage);
   return train(args);
 }
 

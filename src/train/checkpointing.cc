@@ -101,20 +101,43 @@ Status make_directory(const fs::path& path) {
   return {};
 }
 
-Status fill(const fs::path& directory, const CausalLm& model, const AdamW& optimizer,
-            const Sparsifier& sparsifier, const Progression& progression, const TrainConfig& config,
-            const fs::path& tokenizer_model) {
-  const fs::path state = directory / kStateFolder;
-  RF_TRY_VOID(make_directory(state));
+/// What every checkpoint holds, into an existing directory.
+Status write_model(const fs::path& directory, const ModelConfig& config, const NamedTensors& weights,
+                   const fs::path& tokenizer_model) {
   RF_TRY(const std::string tokenizer, read_file(tokenizer_model));
   RF_TRY_VOID(write_file(directory / "tokenizer.model", tokenizer));
   RF_TRY_VOID(write_file(directory / "tokenizer_config.json", kTokenizerConfig));
-  RF_TRY_VOID(write_file(directory / "config.json", config_to_json(model->config())));
-  RF_TRY_VOID(write_tensors(directory / "model.safetensors", masked_weights(model, sparsifier)));
+  RF_TRY_VOID(write_file(directory / "config.json", config_to_json(config)));
+  return write_tensors(directory / "model.safetensors", weights);
+}
+
+Status fill(const fs::path& directory, const CausalLm& model, const AdamW& optimizer, const Sparsifier& sparsifier,
+            const Progression& progression, const TrainConfig& config, const fs::path& tokenizer_model) {
+  const fs::path state = directory / kStateFolder;
+  RF_TRY_VOID(make_directory(state));
+  RF_TRY_VOID(write_model(directory, model->config(), masked_weights(model, sparsifier), tokenizer_model));
   RF_TRY_VOID(write_tensors(state / "optimizer.safetensors", optimizer.state()));
   if (sparsifier.active()) RF_TRY_VOID(write_tensors(state / kMasksFile, sparsifier.tensors()));
   RF_TRY_VOID(write_file(state / "train_config.json", train_config_to_json(config)));
   return write_file(state / "state.json", progression_to_json(progression, optimizer.steps()));
+}
+
+/// Builds a directory aside, as <path>.tmp, and renames it into place when `build` has filled it.
+template <typename Build>
+Status write_directory(const fs::path& path, const Build& build) {
+  std::error_code error;
+  fs::path aside = path;
+  aside += ".tmp";
+  fs::remove_all(aside, error);  // what an interrupted save left
+  RF_TRY_VOID(make_directory(aside));
+  if (const Status built = build(aside); !built) {
+    fs::remove_all(aside, error);
+    return built.error();
+  }
+  RF_TRY_VOID(sync_directory(aside));
+  fs::rename(aside, path, error);
+  if (error) return Error{path.string() + ": cannot be renamed into place: " + error.message()};
+  return sync_directory(fs::absolute(path).parent_path());
 }
 
 bool is_checkpoint(const fs::path& path) {
@@ -165,20 +188,17 @@ Result<fs::path> save_checkpoint(const fs::path& run, const CausalLm& model, con
   std::error_code error;
   if (is_checkpoint(final_path)) return final_path;  // the same step again: runs are deterministic
   fs::remove_all(final_path, error);
-  fs::path aside = final_path;
-  aside += ".tmp";
-  fs::remove_all(aside, error);  // what an interrupted save left
-  const Status filled = fill(aside, model, optimizer, sparsifier, progression, config, tokenizer_model);
-  if (!filled) {
-    fs::remove_all(aside, error);
-    return filled.error();
-  }
-  RF_TRY_VOID(sync_directory(aside));
-  fs::rename(aside, final_path, error);
-  if (error) return Error{final_path.string() + ": cannot be renamed into place: " + error.message()};
-  RF_TRY_VOID(sync_directory(run));
+  RF_TRY_VOID(write_directory(final_path, [&](const fs::path& directory) {
+    return fill(directory, model, optimizer, sparsifier, progression, config, tokenizer_model);
+  }));
   delete_old(run, final_path, config.save_total_limit);
   return final_path;
+}
+
+Status save_model(const fs::path& directory, const CausalLm& model, const fs::path& tokenizer_model) {
+  return write_directory(directory, [&](const fs::path& aside) {
+    return write_model(aside, model->config(), parameters_of(model), tokenizer_model);
+  });
 }
 
 Status load_weights(const fs::path& checkpoint, CausalLm& model) {

@@ -33,6 +33,10 @@ Result<std::filesystem::path> save_checkpoint(const std::filesystem::path& run, 
                                               const Progression& progression, const TrainConfig& config,
                                               const std::filesystem::path& tokenizer_model);
 
+/// Writes the model alone as a checkpoint directory, all or nothing; nothing may be there yet.
+Status save_model(const std::filesystem::path& directory, const CausalLm& model,
+                  const std::filesystem::path& tokenizer_model);
+
 /// Copies weights into the model; every tensor must be there with its shape.
 Status load_weights(const std::filesystem::path& checkpoint, CausalLm& model);
 

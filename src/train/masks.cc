@@ -83,9 +83,13 @@ Tensor best_units(const Tensor& scores, const MaskShape& shape, const Tensor& we
 
 }  // namespace
 
-Tensor magnitude_mask(const Tensor& weight, const MaskShape& shape) {
+Tensor best_mask(const Tensor& scores, const MaskShape& shape) {
   torch::NoGradGuard no_grad;
-  return best_units(unit_scores(weight.square(), shape.pattern), shape, weight);
+  return best_units(unit_scores(scores, shape.pattern), shape, scores);
+}
+
+Tensor magnitude_mask(const Tensor& weight, const MaskShape& shape) {
+  return best_mask(weight.detach().square(), shape);
 }
 
 Tensor random_mask(const Tensor& weight, const MaskShape& shape, uint64_t seed) {

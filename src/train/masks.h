@@ -20,6 +20,9 @@ struct MaskShape {
 /// their norm. Of equals the earlier ones stay.
 torch::Tensor magnitude_mask(const torch::Tensor& weight, const MaskShape& shape);
 
+/// The same by scores [out, in] >= 0 in the place of squared magnitudes; a tile's score is the sum of its weights'.
+torch::Tensor best_mask(const torch::Tensor& scores, const MaskShape& shape);
+
 /// The same number, drawn from `seed`.
 torch::Tensor random_mask(const torch::Tensor& weight, const MaskShape& shape, uint64_t seed);
 

@@ -30,6 +30,7 @@ LinearImpl::LinearImpl(int64_t in, int64_t out)
     : weight(register_parameter("weight", torch::empty({out, in}))) {}
 
 Tensor LinearImpl::forward(const Tensor& x) {
+  if (observer) observer(x);
   return torch::linear(x, seen_weight(weight, view, x.scalar_type()));
 }
 
@@ -116,9 +117,13 @@ CausalLmImpl::CausalLmImpl(const ModelConfig& config, uint64_t seed) : config_(c
   }
 }
 
+Tensor CausalLmImpl::embed(const Tensor& ids) {
+  return torch::embedding(embedding_, ids) * config_.embedding_multiplier;
+}
+
 Tensor CausalLmImpl::hidden_states(const Tensor& ids, const std::vector<int64_t>& bounds,
                                    torch::ScalarType compute) {
-  Tensor x = torch::embedding(embedding_, ids) * config_.embedding_multiplier;
+  Tensor x = embed(ids);
   for (DecoderLayer& layer : layers_) x = layer(x, bounds, compute);
   return norm_(x);
 }

@@ -5,6 +5,7 @@
 
 #include <torch/nn.h>
 
+#include <functional>
 #include <vector>
 
 #include "model/config.h"
@@ -24,6 +25,9 @@ class LinearImpl : public torch::nn::Module {
 
   /// What forward multiplies with. Not parameters: whoever trains sets them (sparsifier.h).
   WeightView view;
+
+  /// Called with each x, where set: for calibration.
+  std::function<void(const torch::Tensor&)> observer;
 };
 TORCH_MODULE(Linear);
 
@@ -79,6 +83,8 @@ class CausalLmImpl : public torch::nn::Module {
   /// stream also divided by sqrt(2 * layers) (Radford et al. 2019), embedding and head 0.02, norms 1.
   CausalLmImpl(const ModelConfig& config, uint64_t seed);
 
+  /// ids [T] -> what the first layer takes, [T, D] fp32.
+  torch::Tensor embed(const torch::Tensor& ids);
   /// ids [T] -> normed hidden states [T, D], fp32.
   torch::Tensor hidden_states(const torch::Tensor& ids, const std::vector<int64_t>& bounds,
                               torch::ScalarType compute);

@@ -14,9 +14,23 @@ using torch::autograd::variable_list;
 /// Row blocks of one task of a thread.
 constexpr int64_t kTaskBlocks = 4;
 
-/// The weights as `bits` hold them, decoded.
-Tensor quantized(const Tensor& weights, int64_t bits, int64_t nonzeros) {
-  const Tensor masked = weights.to(torch::kCPU).contiguous();
+class SeenWeight : public torch::autograd::Function<SeenWeight> {
+ public:
+  static Tensor forward(AutogradContext*, const Tensor& weight, const WeightView& view, int64_t compute) {
+    Tensor seen = torch::where(view.mask, weight, 0.0);
+    if (view.bits < 16) seen = quantized_weight(seen, view.bits, view.nonzeros);
+    return seen.to(static_cast<torch::ScalarType>(compute));
+  }
+
+  static variable_list backward(AutogradContext*, const variable_list& grads) {
+    return {grads[0].to(torch::kFloat32), Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor quantized_weight(const Tensor& weights, int64_t bits, int64_t nonzeros) {
+  const Tensor masked = weights.detach().to(torch::kCPU).contiguous();
   Tensor decoded = torch::empty_like(masked);
   SparseFormat format{.bits = bits == 4 ? SparseBits::k4 : SparseBits::k8,
                       .shape = {masked.size(0), masked.size(1), static_cast<int>(nonzeros)}};
@@ -28,21 +42,6 @@ Tensor quantized(const Tensor& weights, int64_t bits, int64_t nonzeros) {
   });
   return decoded.to(weights.device());
 }
-
-class SeenWeight : public torch::autograd::Function<SeenWeight> {
- public:
-  static Tensor forward(AutogradContext*, const Tensor& weight, const WeightView& view, int64_t compute) {
-    Tensor seen = torch::where(view.mask, weight, 0.0);
-    if (view.bits < 16) seen = quantized(seen, view.bits, view.nonzeros);
-    return seen.to(static_cast<torch::ScalarType>(compute));
-  }
-
-  static variable_list backward(AutogradContext*, const variable_list& grads) {
-    return {grads[0].to(torch::kFloat32), Tensor(), Tensor()};
-  }
-};
-
-}  // namespace
 
 Tensor seen_weight(const Tensor& weight, const WeightView& view, torch::ScalarType compute) {
   if (!view.mask.defined()) return weight.to(compute);

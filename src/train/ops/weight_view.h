@@ -20,4 +20,7 @@ struct WeightView {
 /// them.
 torch::Tensor seen_weight(const torch::Tensor& weight, const WeightView& view, torch::ScalarType compute);
 
+/// What seen_weight() makes of masked weights [out, in], fp32, with `bits` 4 or 8: as an exported file decodes them.
+torch::Tensor quantized_weight(const torch::Tensor& masked, int64_t bits, int64_t nonzeros);
+
 }  // namespace ringflash
