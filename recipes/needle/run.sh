@@ -25,6 +25,7 @@ text() {
 text short 12000 512 4 1
 text long 4000 4096 4 2
 text sparse 6000 4096 25 3
+text far 6000 4096 50 4
 
 # train NAME RATIO: short texts and many small steps first, until the model copies within its window at all; then long
 # ones, for which it needs the pages; then long ones with few facts, so that the router learns to pass the filler over.
@@ -37,8 +38,10 @@ train() {
   $bin/ringflash train --data $out/text/long.jsonl --out "$run/long" --from "$run/short" --resume \
     --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=2e-3 --set eval_tokens=32768
   $bin/ringflash train --data $out/text/sparse.jsonl --out "$run/sparse" --from "$run/long" --resume \
-    --steps 4000 --seq 4096 --set batch_size=1 --set learning_rate=1.5e-3 --set eval_tokens=32768
-  $bin/ringflash export "$run/sparse" --out "$run.gguf" --format bf16
+    --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=1.5e-3 --set eval_tokens=32768
+  $bin/ringflash train --data $out/text/far.jsonl --out "$run/far" --from "$run/sparse" --resume \
+    --steps 3000 --seq 4096 --set batch_size=1 --set learning_rate=1.5e-3 --set eval_tokens=32768
+  $bin/ringflash export "$run/far" --out "$run.gguf" --format bf16
   $bin/ringflash eval "$run.gguf" --task needle --lengths $lengths --depths $depths --samples 10 \
     --html "$run.html" --json >"$run.json"
 }
