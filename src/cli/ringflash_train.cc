@@ -91,6 +91,8 @@ Status print_report(const TrainReport& report, const Arguments& args) {
                        {"steps", report.steps},
                        {"tokens", report.tokens},
                        {"parameters", report.parameters},
+                       {"step_macs", report.step_macs},
+                       {"dense_step_macs", report.dense_step_macs},
                        {"seconds", report.seconds},
                        {"first_bits_per_byte", report.first_bits_per_byte},
                        {"bits_per_byte", report.last_bits_per_byte},

@@ -92,6 +92,12 @@ double forward_macs(const ModelConfig& config, int64_t tokens) {
          2.0 * pairs * static_cast<double>(config.query_size());
 }
 
+ModelConfig dense_twin(ModelConfig config) {
+  config.sparsity = {};
+  std::fill(config.attention.begin(), config.attention.end(), AttentionKind::kFull);
+  return config;
+}
+
 int64_t cache_entries(const ModelConfig& config, AttentionKind kind, int64_t position) {
   if (config.attention_mode == AttentionMode::kBidirectional) return 0;
   if (kind == AttentionKind::kFull) return position;

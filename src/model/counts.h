@@ -27,6 +27,10 @@ double attention_pairs(const ModelConfig& config, AttentionKind kind, int64_t to
 /// Multiply-accumulates of the forward pass for `tokens` positions from 0: linear layers, head and attention.
 double forward_macs(const ModelConfig& config, int64_t tokens);
 
+/// The same model with all weights there and full attention in every layer: what sparsity and the ring are measured
+/// against.
+ModelConfig dense_twin(ModelConfig config);
+
 /// Entries (one key and one value of one head each) that a layer's cache holds at a position. With top_pages
 /// each page's mean key, by which it is found, is half an entry. A bidirectional model decodes nothing and
 /// keeps none.

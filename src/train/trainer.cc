@@ -78,6 +78,7 @@ class Run {
   Status evaluate(MetricsLog& log);
   Status save();
   TrainReport report(bool interrupted) const;
+  double step_macs(const ModelConfig& model) const;
   double seconds() const { return progression_.seconds + session_.seconds(); }
 
   const TrainRequest& request_;
@@ -155,11 +156,18 @@ Status Run::save() {
   return {};
 }
 
+double Run::step_macs(const ModelConfig& model) const {
+  const auto rows = static_cast<double>(recipe_.batch_size * recipe_.gradient_accumulation_steps);
+  return 3 * rows * forward_macs(model, recipe_.sequence_length);
+}
+
 TrainReport Run::report(bool interrupted) const {
   return {.checkpoint = checkpoint_,
           .steps = progression_.step,
           .tokens = progression_.rows * recipe_.sequence_length,
           .parameters = count_parameters(model_->config()).total(),
+          .step_macs = step_macs(model_->config()),
+          .dense_step_macs = step_macs(dense_twin(model_->config())),
           .seconds = seconds(),
           .first_bits_per_byte = progression_.first_heldout,
           .last_bits_per_byte = heldout_.bits_per_byte,

@@ -29,6 +29,9 @@ struct TrainRequest {
 struct TrainReport {
   std::filesystem::path checkpoint;
   int64_t steps = 0, tokens = 0, parameters = 0;
+  /// Multiply-accumulates of one step, backward counted twice, as trained in the end and of the dense twin with full
+  /// attention.
+  double step_macs = 0, dense_step_macs = 0;
   double seconds = 0;                                      ///< of training, over all sessions
   double first_bits_per_byte = 0, last_bits_per_byte = 0;  ///< held out, at step 0 and at the end
   double last_accuracy = 0;
