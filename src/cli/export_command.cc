@@ -25,7 +25,7 @@ void ExportCommand::add_options(CLI::App& app) {
       ->type_name("DIR")
       ->required();
   app.add_option("--out", out_file_, "GGUF file to write")->type_name("FILE")->required();
-  app.add_option("--format", format_, "How weights are stored: bf16 or q8")
+  app.add_option("--format", format_, "How weights are stored: bf16, q8, or for sparse models s4 or s8")
       ->type_name("NAME")
       ->capture_default_str();
 }

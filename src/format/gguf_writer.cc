@@ -29,7 +29,7 @@ void append(std::string& out, const GgufArray& array) {
 }
 
 uint64_t align_up(uint64_t bytes) {
-  return (bytes + kGgufAlignment - 1) / kGgufAlignment * kGgufAlignment;
+  return (bytes + kWrittenAlignment - 1) / kWrittenAlignment * kWrittenAlignment;
 }
 
 std::string padding(uint64_t bytes) {
@@ -52,6 +52,10 @@ void GgufWriter::add_tensor(std::string name, GgufType type, std::vector<int64_t
   }
   const uint64_t bytes = gguf_bytes(type, elements).value();
   entries_.push_back({std::move(name), type, std::move(shape), bytes, std::move(produce)});
+}
+
+GgufWriter::GgufWriter() {
+  set("general.alignment", static_cast<uint32_t>(kWrittenAlignment));
 }
 
 std::string GgufWriter::header() const {
