@@ -90,7 +90,8 @@ std::string progression_to_json(const Progression& p, int64_t optimizer_steps) {
   const nlohmann::ordered_json json = {
       {"format", 1},          {"step", p.step},
       {"rows", p.rows},       {"optimizer_steps", optimizer_steps},
-      {"seconds", p.seconds}, {"first_heldout_bits_per_byte", p.first_heldout}};
+      {"data", p.data},       {"seconds", p.seconds},
+      {"first_heldout_bits_per_byte", p.first_heldout}};
   return json.dump(2) + "\n";
 }
 
@@ -215,7 +216,7 @@ Result<Progression> load_trainer_state(const fs::path& checkpoint, AdamW& optimi
     RF_TRY_VOID(read_tensors(masks, sparsifier.tensors()));
   }
   RF_TRY(const nlohmann::json json, read_json(state / "state.json"));
-  for (const char* key : {"step", "rows", "optimizer_steps", "seconds", "first_heldout_bits_per_byte"}) {
+  for (const char* key : {"step", "rows", "optimizer_steps", "data", "seconds", "first_heldout_bits_per_byte"}) {
     if (!json.contains(key) || !json[key].is_number()) {
       return Error{(state / "state.json").string() + ": '" + key + "' must be a number"};
     }
@@ -226,10 +227,14 @@ Result<Progression> load_trainer_state(const fs::path& checkpoint, AdamW& optimi
                    json[key].dump()};
     }
   }
+  if (!json["data"].is_number_unsigned()) {
+    return Error{(state / "state.json").string() + ": 'data' must be a hash, found " + json["data"].dump()};
+  }
   optimizer.set_steps(json["optimizer_steps"].get<int64_t>());
   sparsifier.resume(json["step"].get<int64_t>());
   return Progression{.step = json["step"].get<int64_t>(),
                      .rows = json["rows"].get<int64_t>(),
+                     .data = json["data"].get<uint64_t>(),
                      .seconds = json["seconds"].get<double>(),
                      .first_heldout = json["first_heldout_bits_per_byte"].get<double>()};
 }

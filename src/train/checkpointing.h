@@ -17,6 +17,7 @@ namespace ringflash {
 struct Progression {
   int64_t step = 0;          ///< optimiser steps done
   int64_t rows = 0;          ///< rows of the data order consumed
+  uint64_t data = 0;         ///< TokenDataset::fingerprint() of what is trained on
   double seconds = 0;        ///< spent training, over all sessions
   double first_heldout = 0;  ///< held-out bits per byte before the first step
 };

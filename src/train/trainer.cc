@@ -55,11 +55,18 @@ class Run {
         optimizer_(parameters_of(model_), recipe_),
         sparsifier_(model_, optimizer_, recipe_, fresh),
         order_(data_.train, recipe_.sequence_length, static_cast<uint64_t>(recipe_.seed)),
-        piece_bytes_(piece_bytes(data_.vocabulary)) {}
+        piece_bytes_(piece_bytes(data_.vocabulary)) {
+    progression_.data = data_.train.fingerprint();
+  }
 
   Status restore(const fs::path& checkpoint) {
     RF_TRY_VOID(load_weights(checkpoint, model_));
+    const uint64_t data = progression_.data;
     RF_TRY(progression_, load_trainer_state(checkpoint, optimizer_, sparsifier_));
+    if (progression_.data != data) {
+      return Error{checkpoint.string() + ": was trained on other text than --data now holds; go on with the same " +
+                   "text, or start a new run with --from " + checkpoint.string()};
+    }
     checkpoint_ = checkpoint;
     return {};
   }
@@ -269,10 +276,6 @@ Result<TrainReport> run_training(const TrainRequest& request) {
                  std::to_string(data.vocabulary.bos_id) + " and " + std::to_string(data.vocabulary.eos_id) +
                  ", but 'bos_token_id' and 'eos_token_id' are " + std::to_string(setup.model.bos_token_id) +
                  " and " + std::to_string(setup.model.eos_token_id)};
-  }
-  if (setup.resume_from && !data.reused) {
-    remark(request,
-           "warning: the data were prepared anew; if the text changed, this run is another one from here on");
   }
   CausalLm model(setup.model, static_cast<uint64_t>(setup.recipe.seed));
   model->to(device);

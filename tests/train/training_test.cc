@@ -77,6 +77,16 @@ TEST_F(Training, ResumedLossesAreBitIdentical) {
   EXPECT_EQ(losses(out_), whole);
 }
 
+TEST_F(Training, ResumingOnOtherTextIsRefused) {
+  TrainRequest request = small_run(data_, out_, 5);
+  run(request);
+  testing::write_corpus(data_, 13, 8000);
+  request.settings.emplace_back("max_steps", "6");
+  request.resume = true;
+  EXPECT_NE(failure(request).find("other text"), std::string::npos);
+  EXPECT_EQ(losses(out_).size(), 5u);
+}
+
 TEST_F(Training, ResumingACompleteRunChangesNothing) {
   TrainRequest request = small_run(data_, out_, 5);
   run(request);
