@@ -87,11 +87,17 @@ NamedTensors masked_weights(const CausalLm& model, const Sparsifier& sparsifier)
 }
 
 std::string progression_to_json(const Progression& p, int64_t optimizer_steps) {
-  const nlohmann::ordered_json json = {
-      {"format", 1},          {"step", p.step},
-      {"rows", p.rows},       {"optimizer_steps", optimizer_steps},
-      {"data", p.data},       {"seconds", p.seconds},
-      {"first_heldout_bits_per_byte", p.first_heldout}};
+  const nlohmann::ordered_json json = {{"format", 1},
+                                       {"step", p.step},
+                                       {"rows", p.rows},
+                                       {"optimizer_steps", optimizer_steps},
+                                       {"data", p.data},
+                                       {"seconds", p.seconds},
+                                       {"first_heldout_bits_per_byte", p.first_heldout},
+                                       {"loss_mean", p.guard.mean},
+                                       {"loss_variance", p.guard.variance},
+                                       {"loss_seen", p.guard.seen},
+                                       {"bad_in_row", p.guard.bad_in_row}};
   return json.dump(2) + "\n";
 }
 
@@ -174,6 +180,22 @@ Result<nlohmann::json> read_json(const fs::path& file) {
   return json;
 }
 
+Status check_state(const fs::path& file, const nlohmann::json& json) {
+  const auto wrong = [&](const char* key, const char* expected) {
+    return Error{file.string() + ": '" + key + "' must be " + expected + ", found " +
+                 (json.contains(key) ? json[key].dump() : "nothing")};
+  };
+  for (const char* key : {"seconds", "first_heldout_bits_per_byte", "loss_mean", "loss_variance"}) {
+    if (!json.contains(key) || !json[key].is_number()) return wrong(key, "a number");
+  }
+  for (const char* key : {"step", "rows", "optimizer_steps", "loss_seen", "bad_in_row"}) {
+    const bool count = json.contains(key) && json[key].is_number_unsigned() && json[key].get<uint64_t>() <= kMaxCount;
+    if (!count) return wrong(key, "a count");
+  }
+  if (!json.contains("data") || !json["data"].is_number_unsigned()) return wrong("data", "a hash");
+  return {};
+}
+
 }  // namespace
 
 NamedTensors parameters_of(const CausalLm& model) {
@@ -216,24 +238,15 @@ Result<Progression> load_trainer_state(const fs::path& checkpoint, AdamW& optimi
     RF_TRY_VOID(read_tensors(masks, sparsifier.tensors()));
   }
   RF_TRY(const nlohmann::json json, read_json(state / "state.json"));
-  for (const char* key : {"step", "rows", "optimizer_steps", "data", "seconds", "first_heldout_bits_per_byte"}) {
-    if (!json.contains(key) || !json[key].is_number()) {
-      return Error{(state / "state.json").string() + ": '" + key + "' must be a number"};
-    }
-  }
-  for (const char* key : {"step", "rows", "optimizer_steps"}) {
-    if (!json[key].is_number_unsigned() || json[key].get<uint64_t>() > kMaxCount) {
-      return Error{(state / "state.json").string() + ": '" + key + "' must be a count, found " +
-                   json[key].dump()};
-    }
-  }
-  if (!json["data"].is_number_unsigned()) {
-    return Error{(state / "state.json").string() + ": 'data' must be a hash, found " + json["data"].dump()};
-  }
+  RF_TRY_VOID(check_state(state / "state.json", json));
   optimizer.set_steps(json["optimizer_steps"].get<int64_t>());
   sparsifier.resume(json["step"].get<int64_t>());
   return Progression{.step = json["step"].get<int64_t>(),
                      .rows = json["rows"].get<int64_t>(),
+                     .guard = {.mean = json["loss_mean"].get<double>(),
+                               .variance = json["loss_variance"].get<double>(),
+                               .seen = json["loss_seen"].get<int64_t>(),
+                               .bad_in_row = json["bad_in_row"].get<int64_t>()},
                      .data = json["data"].get<uint64_t>(),
                      .seconds = json["seconds"].get<double>(),
                      .first_heldout = json["first_heldout_bits_per_byte"].get<double>()};

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "model/config.h"
+#include "train/loss_guard.h"
 #include "train/modules.h"
 #include "train/optimizer.h"
 #include "train/sparsifier.h"
@@ -17,6 +18,7 @@ namespace ringflash {
 struct Progression {
   int64_t step = 0;          ///< optimiser steps done
   int64_t rows = 0;          ///< rows of the data order consumed
+  LossGuard guard = {};
   uint64_t data = 0;         ///< TokenDataset::fingerprint() of what is trained on
   double seconds = 0;        ///< spent training, over all sessions
   double first_heldout = 0;  ///< held-out bits per byte before the first step

@@ -35,17 +35,25 @@ struct MaskMetrics {
   double kept_energy = 1;           ///< share of the squared weights that the kept ones have
 };
 
+struct SkippedBatch {
+  int64_t step;        ///< done before it
+  int64_t tokens;      ///< seen, those of the batch included
+  std::string reason;
+};
+
 class MetricsLog {
  public:
   /// Opens `file` for appending. Lines of work that is done again are dropped: steps after `resume_step`, and
   /// the held-out evaluation at it.
   static Result<MetricsLog> open(const std::filesystem::path& file, int64_t resume_step);
   MetricsLog(MetricsLog&& other) noexcept;
+  MetricsLog& operator=(MetricsLog&& other) noexcept;
   ~MetricsLog();
 
   Status write(const StepMetrics& metrics);
   Status write(const HeldoutMetrics& metrics);
   Status write(const MaskMetrics& metrics);
+  Status write(const SkippedBatch& skipped);
 
  private:
   MetricsLog(std::filesystem::path path, std::FILE* file) : path_(std::move(path)), file_(file) {}

@@ -51,6 +51,7 @@ Status check_counts(const TrainConfig& c) {
       {"eval_steps", c.eval_steps},
       {"save_steps", c.save_steps},
       {"save_total_limit", c.save_total_limit},
+      {"max_bad_batches", c.max_bad_batches},
   };
   for (const auto& [key, value] : counts) {
     if (value < 1 || value > kMaxCount) {
@@ -82,6 +83,7 @@ Status check_ratios(const TrainConfig& c) {
       {"adam_epsilon", c.adam_epsilon, 1e-20, 1},
       {"weight_decay", c.weight_decay, 0, 100},
       {"max_grad_norm", c.max_grad_norm, 0, 1e9},
+      {"spike_threshold", c.spike_threshold, 0, 1e9},
       {"heldout_fraction", c.heldout_fraction, 1e-6, 0.5},
       {"sparsity_begin_ratio", c.sparsity_begin_ratio, 0, 1},
       {"sparsity_end_ratio", c.sparsity_end_ratio, c.sparsity_begin_ratio, 1},

@@ -23,6 +23,8 @@ struct TrainConfig {
   double adam_epsilon = 1e-8;
   double weight_decay = 0.1;
   double max_grad_norm = 1.0;
+  double spike_threshold = 12;
+  int64_t max_bad_batches = 10;
   int64_t seed = 0;
   int64_t eval_steps = 250;
   int64_t eval_tokens = 65536;
@@ -61,6 +63,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("adam_epsilon", c.adam_epsilon, "AdamW's epsilon");
   visit("weight_decay", c.weight_decay, "decoupled, on matrices only");
   visit("max_grad_norm", c.max_grad_norm, "gradients are scaled down to this norm; 0 leaves them alone");
+  visit("spike_threshold", c.spike_threshold,
+        "batches whose loss is so many deviations above the last ones' are skipped; 0 skips none");
+  visit("max_bad_batches", c.max_bad_batches,
+        "so many skipped ones in a row (spikes, and losses that are no numbers) end the run; three roll it back");
   visit("seed", c.seed, "of the initial weights and the order of the data");
   visit("eval_steps", c.eval_steps, "steps between held-out evaluations");
   visit("eval_tokens", c.eval_tokens, "held-out tokens looked at each time; 0 for all");

@@ -40,6 +40,13 @@ Result<torch::Device> open_device(const std::string& name) {
   return torch::Device(name);
 }
 
+/// Bad batches in a row after which the weights are taken for the cause.
+constexpr int64_t kRollBackAfter = 3;
+
+void remark(const TrainRequest& request, const std::string& text) {
+  if (!request.quiet) std::fprintf(stderr, "%s\n", text.c_str());
+}
+
 /// One run in progress: the parts, and what is done to them each step.
 class Run {
  public:
@@ -79,7 +86,10 @@ class Run {
   struct StepResult {
     double loss, grad_norm;
   };
-  Result<StepResult> step(double learning_rate);
+  StepResult compute_gradients();
+  /// Takes batches until one is good.
+  Result<StepResult> step(double learning_rate, MetricsLog& log);
+  Status skip_batch(const std::string& wrong, MetricsLog& log);
   torch::Tensor loss_sum(const BatchTensors& batch);
   std::vector<PackedBatch> take_batches();
   Status evaluate(MetricsLog& log);
@@ -119,7 +129,7 @@ torch::Tensor Run::loss_sum(const BatchTensors& batch) {
   return model_->distillation_sum(*teacher_, recipe_.distill_weight, batch.ids, batch.targets, batch.bounds, compute_);
 }
 
-Result<Run::StepResult> Run::step(double learning_rate) {
+Run::StepResult Run::compute_gradients() {
   const std::vector<PackedBatch> batches = take_batches();
   int64_t targets = 0;
   for (const PackedBatch& batch : batches) {
@@ -134,17 +144,44 @@ Result<Run::StepResult> Run::step(double learning_rate) {
     (loss * per_target).backward();
     nats += loss.item<double>();
   }
-  const double norm = optimizer_.grad_norm();
-  if (!std::isfinite(norm) || !std::isfinite(nats)) {
-    return Error{"step " + std::to_string(progression_.step + 1) +
-                 ": the loss or its gradient is not finite (loss " + std::to_string(nats * per_target) +
-                 "); go on from " + (checkpoint_.empty() ? "the start" : checkpoint_.string()) +
+  return {nats * per_target, optimizer_.grad_norm()};
+}
+
+Result<Run::StepResult> Run::step(double learning_rate, MetricsLog& log) {
+  while (true) {
+    const StepResult result = compute_gradients();
+    const std::string wrong = progression_.guard.judge(result.loss, result.grad_norm, recipe_.spike_threshold);
+    if (wrong.empty()) {
+      const bool clip = recipe_.max_grad_norm > 0 && result.grad_norm > recipe_.max_grad_norm;
+      optimizer_.step(learning_rate, clip ? recipe_.max_grad_norm / result.grad_norm : 1.0);
+      ++progression_.step;
+      return result;
+    }
+    RF_TRY_VOID(skip_batch(wrong, log));
+  }
+}
+
+Status Run::skip_batch(const std::string& wrong, MetricsLog& log) {
+  const int64_t in_row = progression_.guard.bad_in_row;
+  const std::string place = "step " + std::to_string(progression_.step + 1) + ": " + wrong;
+  RF_TRY_VOID(log.write(SkippedBatch{progression_.step, progression_.rows * recipe_.sequence_length, wrong}));
+  if (in_row >= recipe_.max_bad_batches) {
+    return Error{place + ", in " + std::to_string(in_row) + " batches in a row; go on from " +
+                 (checkpoint_.empty() ? "the start" : checkpoint_.string()) +
                  " with --resume and a lower --set learning_rate=..."};
   }
-  const bool clip = recipe_.max_grad_norm > 0 && norm > recipe_.max_grad_norm;
-  optimizer_.step(learning_rate, clip ? recipe_.max_grad_norm / norm : 1.0);
-  ++progression_.step;
-  return StepResult{nats * per_target, norm};
+  remark(request_, place + "; the batch is skipped");
+  if (in_row != kRollBackAfter || checkpoint_.empty()) return {};
+  // The weights themselves have gone astray: back to where they were saved, but on with the text.
+  const Progression ahead = progression_;
+  RF_TRY_VOID(restore(checkpoint_));
+  progression_.rows = ahead.rows;
+  progression_.guard.bad_in_row = in_row;
+  RF_TRY(log, MetricsLog::open(request_.out / "metrics.jsonl", progression_.step));
+  const std::string rolled_back = "rolled back to " + checkpoint_.string();
+  RF_TRY_VOID(log.write(SkippedBatch{progression_.step, progression_.rows * recipe_.sequence_length, rolled_back}));
+  remark(request_, rolled_back);
+  return {};
 }
 
 Status Run::evaluate(MetricsLog& log) {
@@ -192,7 +229,7 @@ Result<TrainReport> Run::train() {
   while (progression_.step < recipe_.max_steps) {
     const double rate = learning_rate_at(recipe_, progression_.step);
     const Stopwatch stopwatch;
-    RF_TRY(const StepResult result, step(rate));
+    RF_TRY(const StepResult result, step(rate, log));
     const double tokens_per_s = static_cast<double>(recipe_.tokens_per_step()) / stopwatch.seconds();
     RF_TRY_VOID(log.write(StepMetrics{progression_.step, result.loss, rate, result.grad_norm,
                                       progression_.rows * recipe_.sequence_length, tokens_per_s, seconds()}));
@@ -224,10 +261,6 @@ Result<CausalLm> load_teacher(const fs::path& path, int64_t vocab_size) {
   CausalLm teacher(config, /*seed=*/0);
   RF_TRY_VOID(load_weights(directory, teacher));
   return teacher;
-}
-
-void remark(const TrainRequest& request, const std::string& text) {
-  if (!request.quiet) std::fprintf(stderr, "%s\n", text.c_str());
 }
 
 std::string describe(const RunSetup& setup, const PreparedData& data, torch::ScalarType compute) {

@@ -77,6 +77,16 @@ TEST_F(Training, ResumedLossesAreBitIdentical) {
   EXPECT_EQ(losses(out_), whole);
 }
 
+TEST_F(Training, ExplodingLossesAreRolledBackAndEndTheRun) {
+  TrainRequest request = small_run(data_, out_, 400);
+  request.settings.insert(request.settings.end(),
+                          {{"save_steps", "1"}, {"learning_rate", "10"}, {"max_grad_norm", "0"}, {"adam_epsilon", "1e-20"},
+                           {"weight_decay", "100"}, {"warmup_ratio", "0.9"}, {"max_bad_batches", "5"}});
+  EXPECT_NE(failure(request).find("5 batches in a row"), std::string::npos);
+  EXPECT_TRUE(open_checkpoint(out_).ok()) << "what was saved stays";
+  EXPECT_NE(read_file(out_ / "metrics.jsonl").value().find("rolled back to"), std::string::npos);
+}
+
 TEST_F(Training, ResumingOnOtherTextIsRefused) {
   TrainRequest request = small_run(data_, out_, 5);
   run(request);
