@@ -28,18 +28,15 @@ void append(std::string& out, const GgufArray& array) {
       array);
 }
 
-uint64_t align_up(uint64_t bytes) {
-  return (bytes + kWrittenAlignment - 1) / kWrittenAlignment * kWrittenAlignment;
-}
-
-std::string padding(uint64_t bytes) {
-  return std::string(align_up(bytes) - bytes, '\0');
-}
-
 }  // namespace
 
 void GgufWriter::set(const std::string& key, GgufValue value) {
   metadata_[key] = std::move(value);
+}
+
+void GgufWriter::set_alignment(uint32_t alignment) {
+  alignment_ = alignment;
+  set("general.alignment", alignment);
 }
 
 void GgufWriter::add_tensor(std::string name, GgufType type, std::vector<int64_t> shape, Producer produce) {

@@ -14,29 +14,12 @@
 
 namespace ringflash {
 
-enum class SparseBits { k4, k8 };
-
-/// A sparse matrix's format: S4 or S8 of a shape. `nonzeros` is one of is_index_form().
-struct SparseFormat {
-  SparseBits bits;
-  SparseShape shape;
-  int base = 0;  ///< S4's base exponent (s4_base_exponent), the same for the whole tensor; S8 has none
-
-  int64_t superblock_bytes() const;
-  int64_t bytes() const { return shape.superblocks() * superblock_bytes(); }
-};
-
 /// S4 holds weights up to 2^100, S8 up to 127 * 65504; what is beyond, or not finite, is refused.
 float largest_sparse_weight(SparseBits bits);
 
 /// The base exponent for a tensor whose largest magnitude is `largest`: the greatest scale is then a quarter of that or
 /// more (but for the 3 % that its mantissa lacks), and the least is 2^-17 of it.
 int s4_base_exponent(float largest);
-
-/// Rows [16 * begin, 16 * end) of a matrix: what one thread works on.
-struct RowBlocks {
-  int64_t begin, end;
-};
 
 /// Packs rows of `weights` [rows, columns] into `out`, the bytes of all superblocks. Each group's scale is the one of
 /// least squared error: for S4 among all codes from 0.087 to 0.3 of the group's largest magnitude (below, that weight's

@@ -22,6 +22,23 @@ struct SparseShape {
   int64_t superblocks() const { return row_blocks() * groups(); }
 };
 
+enum class SparseBits { k4, k8 };
+
+/// A sparse matrix's format: S4 or S8 of a shape. `nonzeros` is one of is_index_form().
+struct SparseFormat {
+  SparseBits bits;
+  SparseShape shape;
+  int base = 0;  ///< S4's base exponent (s4_base_exponent), the same for the whole tensor; S8 has none
+
+  int64_t superblock_bytes() const;
+  int64_t bytes() const { return shape.superblocks() * superblock_bytes(); }
+};
+
+/// Rows [16 * begin, 16 * end) of a matrix: what one thread works on.
+struct RowBlocks {
+  int64_t begin, end;
+};
+
 /// What the index form can hold: `nonzeros` of S4 and S8.
 constexpr bool is_index_form(int64_t nonzeros) {
   return nonzeros == 4 || nonzeros == 8 || nonzeros == 12 || nonzeros == 16;
