@@ -12,6 +12,7 @@
 #include "base/float16.h"
 #include "base/result.h"
 #include "format/block_q8_0.h"
+#include "kernels/block_kernels.h"
 
 namespace ringflash::kernels {
 
@@ -159,6 +160,9 @@ struct Table {
 
   /// Updates weights w and moments m, v in place (Loshchilov and Hutter 2019).
   void (*adamw)(float* w, const float* gradient, float* m, float* v, int64_t count, const AdamWStep& step);
+
+  /// Block-sparse linear layers.
+  BlockKernels block;
 };
 
 /// The table in force: RINGFLASH_ISA's if set, else the best one this machine has. An unknown or unsupported
