@@ -25,9 +25,12 @@ text() {
 text short 12000 512 4 1
 text long 4000 4096 4 2
 text sparse 6000 4096 25 3
+text rare 6000 4096 50 4
+text rarest 4000 4096 200 5
 
 # train NAME RATIO: short texts and many small steps first, until the model copies within its window at all; then long
-# ones, for which it needs the pages; then long ones with few facts, so that the router learns to pass the filler over.
+# ones, for which it needs the pages; then long ones with fewer and fewer facts, so that the router learns to pass the
+# filler over, which at 40,960 tokens is ten times as much as it has ever seen.
 train() {
   local run=$out/$1
   mkdir -p "$run"
@@ -37,8 +40,12 @@ train() {
   $bin/ringflash train --data $out/text/long.jsonl --out "$run/long" --from "$run/short" --resume \
     --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=2e-3 --set eval_tokens=32768
   $bin/ringflash train --data $out/text/sparse.jsonl --out "$run/sparse" --from "$run/long" --resume \
-    --steps 4000 --seq 4096 --set batch_size=1 --set learning_rate=1.5e-3 --set eval_tokens=32768
-  $bin/ringflash export "$run/sparse" --out "$run.gguf" --format bf16
+    --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=1.5e-3 --set eval_tokens=32768
+  $bin/ringflash train --data $out/text/rare.jsonl --out "$run/rare" --from "$run/sparse" --resume \
+    --steps 3000 --seq 4096 --set batch_size=1 --set learning_rate=1.5e-3 --set eval_tokens=32768
+  $bin/ringflash train --data $out/text/rarest.jsonl --out "$run/rarest" --from "$run/rare" --resume \
+    --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=1e-3 --set eval_tokens=32768
+  $bin/ringflash export "$run/rarest" --out "$run.gguf" --format bf16
   $bin/ringflash eval "$run.gguf" --task needle --lengths $lengths --depths $depths --samples 10 \
     --html "$run.html" --json >"$run.json"
 }

@@ -9,6 +9,8 @@ namespace {
 constexpr CommandEntry kSubjects[] = {
     {"attention", "Ring attention against full attention, ours and torch's: forward, backward, decode",
      "ringflash bench attention --n 8192,40960 --threads 2 --json", make_bench_attention},
+    {"linear", "Products with sparse, quantised and bf16 weights, against memory's speed, each other and oneDNN",
+     "ringflash bench linear --in 4096 --out 4096 --threads 2 --json", make_bench_linear},
     {"prefill", "Reading a long prompt with a whole model, against its twin with full attention",
      "ringflash bench prefill --preset small --n 40960 --json", make_bench_prefill},
 };

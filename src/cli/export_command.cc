@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <cstdio>
 #include <optional>
 
 #include "base/progress.h"
@@ -8,6 +9,13 @@
 
 namespace ringflash::cli {
 namespace {
+
+/// "8.0" where `bytes` is an eighth of `whole`.
+std::string one_in(uint64_t whole, uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f", static_cast<double>(whole) / static_cast<double>(bytes));
+  return text;
+}
 
 class ExportCommand final : public Command {
  public:
@@ -25,7 +33,7 @@ void ExportCommand::add_options(CLI::App& app) {
       ->type_name("DIR")
       ->required();
   app.add_option("--out", out_file_, "GGUF file to write")->type_name("FILE")->required();
-  app.add_option("--format", format_, "How weights are stored: bf16 or q8")
+  app.add_option("--format", format_, "How weights are stored: bf16, q8, q4, s8 or s4 (sparse)")
       ->type_name("NAME")
       ->capture_default_str();
 }
@@ -52,10 +60,13 @@ Status ExportCommand::run(const CommonOptions& common) {
                        {"file_bytes", report.file_bytes},
                        {"linear_bytes", report.linear_bytes},
                        {"embedding_bytes", report.embedding_bytes},
-                       {"other_bytes", report.other_bytes}});
+                       {"other_bytes", report.other_bytes},
+                       {"linear_fp16_bytes", report.linear_fp16_bytes},
+                       {"fp16_bytes", report.fp16_bytes}});
   }
   return write_stdout(out_file_ + ": " + format_bytes(report.file_bytes) + " (linear weights " +
-                      format_bytes(report.linear_bytes) + ", embedding " +
+                      format_bytes(report.linear_bytes) + ", 1/" +
+                      one_in(report.linear_fp16_bytes, report.linear_bytes) + " of FP16, embedding " +
                       format_bytes(report.embedding_bytes) + ", other " + format_bytes(report.other_bytes) +
                       "), from " + checkpoint.directory.string() + "\n");
 }

@@ -63,7 +63,11 @@ Info collect(const std::string& file, const Model& model) {
     RF_CHECK(tensor != nullptr);  // Model::inspect() found them all
     info.bytes.of(spec.role) += tensor->data.size();
     info.bytes.metadata -= tensor->data.size();
-    if (spec.role == TensorRole::kLinear) formats.insert(to_string(tensor->type));
+    if (spec.role == TensorRole::kLinear) {
+      const auto sparse = model.sparse_tensors().find(spec.name);
+      const bool dense = sparse == model.sparse_tensors().end();
+      formats.insert(dense ? to_string(tensor->type) : to_string(sparse->second));
+    }
   }
   for (const std::string& format : formats) {
     info.linear_format += (info.linear_format.empty() ? "" : "+") + format;
@@ -75,6 +79,11 @@ Info collect(const std::string& file, const Model& model) {
   info.cache_bytes = cache_bytes(info.config, context, kCacheElementBytes);
   info.all_full_cache_bytes = cache_bytes(all_full, context, kCacheElementBytes);
   return info;
+}
+
+/// How many times the bytes a number of weights would take as FP16.
+double fp16_ratio(int64_t parameters, uint64_t bytes) {
+  return 2 * static_cast<double>(parameters) / static_cast<double>(bytes);
 }
 
 nlohmann::ordered_json to_json(const Info& info) {
@@ -96,6 +105,9 @@ nlohmann::ordered_json to_json(const Info& info) {
             {"norm", bytes.norm},
             {"metadata", bytes.metadata},
             {"total", bytes.total}}},
+          {"fp16_ratio",
+           {{"linear", fp16_ratio(parameters.linear, bytes.linear)},
+            {"total", fp16_ratio(parameters.total(), bytes.total)}}},
           {"linear_format", info.linear_format},
           {"cache",
            {{"context", info.config.max_position_embeddings},
@@ -118,7 +130,10 @@ std::string to_table(const Info& info) {
     table << std::setw(18) << label << std::setw(note.empty() ? 0 : 12) << value << note << "\n";
   };
   const auto kind = [&](const char* label, int64_t parameters, uint64_t bytes) {
-    row(label, format_count(static_cast<double>(parameters)), format_bytes(bytes));
+    std::ostringstream note;
+    note << std::setw(12) << std::left << format_bytes(bytes) << std::fixed << std::setprecision(2) << "1/"
+         << fp16_ratio(parameters, bytes);
+    row(label, format_count(static_cast<double>(parameters)), parameters > 0 ? note.str() : format_bytes(bytes));
   };
   const ModelConfig& config = info.config;
   row("file", info.file);
@@ -132,7 +147,7 @@ std::string to_table(const Info& info) {
   row("vocabulary", std::to_string(info.vocabulary) + " pieces");
   row("linear weights", info.linear_format);
   table << "\n";
-  row("", "parameters", "file");
+  row("", "parameters", "file        of FP16");
   kind("embedding", info.parameters.embedding, info.bytes.embedding);
   kind("linear", info.parameters.linear, info.bytes.linear);
   kind("router", info.parameters.router, info.bytes.router);

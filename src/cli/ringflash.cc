@@ -15,6 +15,8 @@ namespace {
 constexpr CommandEntry kCommands[] = {
     {"train", "Train a model on text (ringflash-train does it)",
      "ringflash train --preset nano --data corpus/ --out run/", nullptr},
+    {"compress", "Make a trained model sparse and small (ringflash-train does it)",
+     "ringflash compress --from run/ --out small/ --calib text.txt", nullptr},
     {"export", "Write a checkpoint as the one file that the other commands read",
      "ringflash export run/ --out model.gguf --format q8", make_export_command},
     {"generate", "Continue a text", "ringflash generate model.gguf -p 'The command line' -n 64 --seed 1",

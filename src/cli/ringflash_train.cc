@@ -10,6 +10,7 @@
 
 #include "base/progress.h"
 #include "cli/common.h"
+#include "cli/compress_command.h"
 #include "model/presets.h"
 #include "train/train_config.h"
 #include "train/trainer.h"
@@ -26,7 +27,7 @@ constexpr const char* kExamples = R"(Examples:
 struct Arguments {
   TrainRequest request;
   CommonOptions common;
-  std::string config, from, device;
+  std::string config, from, teacher, device;
   int64_t steps = 0, sequence = 0;
   std::vector<std::string> settings;
 };
@@ -55,6 +56,7 @@ void add_train_options(CLI::App& app, Arguments& args) {
       ->capture_default_str();
   app.add_option("--config", args.config, "A config.json instead of a preset");
   app.add_option("--from", args.from, "A checkpoint to start from, instead of random weights");
+  app.add_option("--teacher", args.teacher, "A checkpoint of the same vocabulary to distil from");
   app.add_option("--steps", args.steps, "Optimiser steps in all")->check(CLI::PositiveNumber);
   app.add_option("--seq", args.sequence, "Tokens in a row, with the ring geometry that suits it")
       ->check(CLI::PositiveNumber);
@@ -69,6 +71,7 @@ Status complete_request(Arguments& args) {
   TrainRequest& request = args.request;
   if (!args.config.empty()) request.config = args.config;
   if (!args.from.empty()) request.from = args.from;
+  if (!args.teacher.empty()) request.teacher = args.teacher;
   if (request.config && request.from) return Error{"--config and --from exclude each other"};
   if (args.steps > 0) request.settings.emplace_back("max_steps", std::to_string(args.steps));
   if (args.sequence > 0) request.settings.emplace_back("sequence_length", std::to_string(args.sequence));
@@ -88,6 +91,8 @@ Status print_report(const TrainReport& report, const Arguments& args) {
                        {"steps", report.steps},
                        {"tokens", report.tokens},
                        {"parameters", report.parameters},
+                       {"step_macs", report.step_macs},
+                       {"dense_step_macs", report.dense_step_macs},
                        {"seconds", report.seconds},
                        {"first_bits_per_byte", report.first_bits_per_byte},
                        {"bits_per_byte", report.last_bits_per_byte},
@@ -117,25 +122,40 @@ int train(Arguments& args) {
   return kFailure;
 }
 
+int fail(const Status& status, ExitCode code) {
+  print_error(status.error().message);
+  return code;
+}
+
+int compress(CompressCommand& command, const CommonOptions& common) {
+  if (const Status checked = command.check(); !checked) return fail(checked, kWrongUsage);
+  if (const Status done = command.run(common); !done) return fail(done, kFailure);
+  return kSuccess;
+}
+
 int run(int argc, char** argv) {
-  CLI::App app("Trains long-context language models.", "ringflash");
+  CLI::App app("Trains and compresses long-context language models.", "ringflash");
   app.require_subcommand(1);
   app.get_formatter()->column_width(32);
   Arguments args;
-  CLI::App* command = app.add_subcommand("train", "Train a model on text");
-  add_train_options(*command, args);
+  CLI::App* train_app = app.add_subcommand("train", "Train a model on text");
+  add_train_options(*train_app, args);
+  CompressCommand compress_command;
+  CommonOptions compress_common;
+  CLI::App* compress_app = app.add_subcommand("compress", "Make a trained model sparse and small");
+  compress_command.add_options(*compress_app);
+  add_common_options(*compress_app, compress_common);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& result) {
     if (result.get_exit_code() == 0) return app.exit(result);
     print_error(result.what());
-    std::fprintf(stderr, "See `ringflash train --help`.\n");
+    const auto parsed = app.get_subcommands();
+    std::fprintf(stderr, "See `ringflash %s --help`.\n", parsed.empty() ? "train" : parsed.front()->get_name().c_str());
     return kWrongUsage;
   }
-  if (const Status complete = complete_request(args); !complete) {
-    print_error(complete.error().message);
-    return kWrongUsage;
-  }
+  if (compress_app->parsed()) return compress(compress_command, compress_common);
+  if (const Status complete = complete_request(args); !complete) return fail(complete, kWrongUsage);
   return train(args);
 }
 

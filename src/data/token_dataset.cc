@@ -6,6 +6,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "base/hash.h"
+
 namespace ringflash {
 namespace {
 
@@ -230,6 +232,18 @@ int64_t TokenDataset::tokens() const {
 }
 int64_t TokenDataset::text_bytes() const {
   return state_->text_bytes;
+}
+
+uint64_t TokenDataset::fingerprint() const {
+  uint64_t hash = 0;
+  std::vector<int32_t> ids;
+  for (int64_t document = 0; document < documents(); ++document) {
+    ids.resize(static_cast<size_t>(document_tokens(document)));
+    read(document, 0, ids);
+    const auto bytes = std::as_bytes(std::span(ids));
+    hash = hash_bytes({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, hash);
+  }
+  return hash;
 }
 
 int64_t TokenDataset::document_tokens(int64_t document) const {

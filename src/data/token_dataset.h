@@ -40,6 +40,8 @@ class TokenDataset {
   int64_t documents() const;
   int64_t tokens() const;
   int64_t text_bytes() const;
+  /// A hash of all documents' ids: the same text with the same tokenizer, wherever it lies.
+  uint64_t fingerprint() const;
   int64_t document_tokens(int64_t document) const;
   /// Copies ids [first, first + out.size()) of a document.
   void read(int64_t document, int64_t first, std::span<int32_t> out) const;

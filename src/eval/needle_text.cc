@@ -6,26 +6,31 @@ namespace ringflash {
 namespace {
 
 constexpr NeedleTopic kTopics[] = {
-    {"colour",
-     {"red", "blue", "teal", "pink", "gold", "grey", "brown", "black", "white", "green", "amber", "coral",
-      "ivory", "khaki", "maroon", "navy", "peach", "rust", "scarlet", "silver", "tan", "violet", "yellow",
-      "crimson"}},
-    {"animal",
-     {"badger", "bear", "beaver", "bison", "camel", "cat", "cow", "deer", "dog", "donkey", "ferret", "goat",
-      "hare", "horse", "koala", "lemur", "lion", "llama", "moose", "mouse", "otter", "panda", "rabbit",
-      "tiger"}},
-    {"tool",
-     {"anvil", "chisel", "clamp", "drill", "fork", "hammer", "ladder", "lathe", "lever", "mallet", "needle",
-      "plane", "pliers", "pump", "rake", "saw", "shovel", "sieve", "spade", "vice", "wedge", "wrench",
-      "broom", "knife"}},
+    {"colour", {"red",   "blue",  "teal",    "pink",   "gold",  "grey",   "brown",  "black",
+                "white", "green", "amber",   "coral",  "ivory", "khaki",  "maroon", "navy",
+                "peach", "rust",  "scarlet", "silver", "tan",   "violet", "yellow", "crimson"}},
+    {"animal", {"badger", "bear",   "beaver", "bison", "camel", "cat",   "cow",    "deer",
+                "dog",    "donkey", "ferret", "goat",  "hare",  "horse", "koala",  "lemur",
+                "lion",   "llama",  "moose",  "mouse", "otter", "panda", "rabbit", "tiger"}},
+    {"tool", {"anvil",  "chisel", "clamp",  "drill", "fork",   "hammer", "ladder", "lathe",
+              "lever",  "mallet", "needle", "plane", "pliers", "pump",   "rake",   "saw",
+              "shovel", "sieve",  "spade",  "vice",  "wedge",  "wrench", "broom",  "knife"}},
     {"metal",
-     {"barium", "bismuth", "brass", "tungsten", "cadmium", "calcium", "chromium", "cobalt", "copper", "iron",
-      "lead", "lithium", "magnesium", "manganese", "mercury", "nickel", "osmium", "platinum", "potassium",
-      "radium", "sodium", "steel", "titanium", "uranium"}},
-    {"bird",
-     {"crow", "cuckoo", "dove", "duck", "eagle", "falcon", "finch", "goose", "gull", "hawk", "heron",
-      "kestrel", "magpie", "owl", "parrot", "pelican", "penguin", "puffin", "raven", "robin", "sparrow",
-      "stork", "swan", "wren"}},
+     {"barium", "bismuth",  "brass",     "tungsten", "cadmium",   "calcium",   "chromium", "cobalt",
+      "copper", "iron",     "lead",      "lithium",  "magnesium", "manganese", "mercury",  "nickel",
+      "osmium", "platinum", "potassium", "radium",   "sodium",    "steel",     "titanium", "uranium"}},
+    {"bird", {"crow",    "cuckoo", "dove",  "duck",    "eagle",   "falcon", "finch",  "goose",
+              "gull",    "hawk",   "heron", "kestrel", "magpie",  "owl",    "parrot", "pelican",
+              "penguin", "puffin", "raven", "robin",   "sparrow", "stork",  "swan",   "wren"}},
+    {"fruit", {"apple",  "apricot", "banana", "berry",     "cherry", "date",  "fig",    "grape",
+               "guava",  "kiwi",    "lemon",  "lime",      "lychee", "mango", "melon",  "nectarine",
+               "orange", "papaya",  "pear",   "pineapple", "pomelo", "prune", "quince", "raisin"}},
+    {"city", {"Athens", "Berlin", "Boston", "Bremen", "Cairo",  "Cologne", "Dallas", "Delhi",
+              "Dublin", "Geneva", "Havana", "Kyoto",  "Lagos",  "Lima",    "Lisbon", "London",
+              "Lyon",   "Madrid", "Milan",  "Moscow", "Mumbai", "Nairobi", "Oslo",   "Paris"}},
+    {"tree", {"alder", "ash",     "aspen", "beech",      "birch",    "cedar",    "chestnut", "cypress",
+              "ebony", "elder",   "elm",   "eucalyptus", "fir",      "hawthorn", "hazel",    "hemlock",
+              "holly", "juniper", "larch", "linden",     "mahogany", "maple",    "oak",      "palm"}},
 };
 
 constexpr size_t kLongestSentence = 256;
@@ -57,7 +62,8 @@ size_t sentence_size(std::string_view text) {
   if (limit == text.size()) return limit;
   if (const size_t space = text.substr(0, limit).rfind(' '); space != text.npos && space > 0) return space;
   size_t cut = limit;
-  while (cut > limit - 4 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;  // within a character
+  while (cut > limit - 4 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80)
+    --cut;  // within a character
   return cut;
 }
 

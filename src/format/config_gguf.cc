@@ -12,8 +12,8 @@ constexpr const char* kPrefix = "ringflash.";
 
 enum class Need { kRequired, kOptional };
 
-/// Shows each field of a config to `visit(key, field, need)`: what is written and what is read is this one list.
-/// Optional are the keys that were added later: older files lack them.
+/// Shows each field of a config to `visit(key, field, need)`: what is written and what is read is this one
+/// list. Optional are the keys that were added later: older files lack them.
 template <typename Config, typename Visitor>
 void visit_fields(Config& c, Visitor&& visit) {
   visit("vocab_size", c.vocab_size);
@@ -38,6 +38,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("ring.top_pages_run", c.ring.top_pages_run, Need::kOptional);
   visit("attention.kinds", c.attention);
   visit("attention.mode", c.attention_mode, Need::kOptional);
+  visit("sparsity.pattern", c.sparsity.pattern, Need::kOptional);
+  visit("sparsity.keep", c.sparsity.keep, Need::kOptional);
+  visit("sparsity.weight_bits", c.sparsity.weight_bits, Need::kOptional);
+  visit("sparsity.exceptions", c.sparsity.exceptions, Need::kOptional);
 }
 
 /// A u32, as GGUF's standard keys are, where it fits.
@@ -59,6 +63,8 @@ struct FieldWriter {
   static GgufValue value(bool field) { return field; }
   static GgufValue value(GlobalSelect field) { return to_string(field); }
   static GgufValue value(AttentionMode field) { return to_string(field); }
+  static GgufValue value(SparsePattern field) { return to_string(field); }
+  static GgufValue value(const std::vector<std::string>& texts) { return GgufArray(texts); }
   static GgufValue value(const std::vector<AttentionKind>& kinds) {
     std::vector<std::string> names;
     for (const AttentionKind kind : kinds) names.push_back(to_string(kind));
@@ -96,6 +102,13 @@ struct FieldReader {
   Status read(const std::string& key, AttentionMode& field) {
     RF_TRY(const std::string name, file.text(key));
     return assign(named(parse_attention_mode(name)), field);
+  }
+  Status read(const std::string& key, SparsePattern& field) {
+    RF_TRY(const std::string name, file.text(key));
+    return assign(named(parse_sparse_pattern(name)), field);
+  }
+  Status read(const std::string& key, std::vector<std::string>& field) {
+    return assign(typed_array<std::string>(file, key, "strings"), field);
   }
   Status read(const std::string& key, std::vector<AttentionKind>& kinds) {
     RF_TRY(const auto names, typed_array<std::string>(file, key, "strings"));

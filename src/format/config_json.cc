@@ -44,6 +44,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("top_pages_run", c.ring.top_pages_run, Need::kOptional);
   visit("attention", c.attention, Need::kOptional);
   visit("attention_mode", c.attention_mode, Need::kOptional);
+  visit("sparsity", c.sparsity.pattern, Need::kOptional);
+  visit("sparsity_keep", c.sparsity.keep, Need::kOptional);
+  visit("weight_bits", c.sparsity.weight_bits, Need::kOptional);
+  visit("sparsity_exceptions", c.sparsity.exceptions, Need::kOptional);
 }
 
 constexpr const char* kModelType = "model_type";
@@ -153,6 +157,19 @@ struct FieldReader {
     RF_TRY(field, parse_attention_mode(value.get<std::string>()));
     return {};
   }
+  static Status read(const char* key, const json& value, SparsePattern& field) {
+    if (!value.is_string()) return wrong(key, "a string", value);
+    RF_TRY(field, parse_sparse_pattern(value.get<std::string>()));
+    return {};
+  }
+  static Status read(const char* key, const json& value, std::vector<std::string>& field) {
+    if (!value.is_array()) return wrong(key, "a list of strings", value);
+    for (const json& item : value) {
+      if (!item.is_string()) return wrong(key, "a list of strings", item);
+      field.push_back(item.get<std::string>());
+    }
+    return {};
+  }
   /// A list with one kind per layer, or the one kind of all layers, which fill_defaults() repeats.
   Status read(const char* key, const json& value, std::vector<AttentionKind>& kinds) const {
     if (!value.is_string() && !value.is_array()) return wrong(key, "a string or a list of strings", value);
@@ -207,6 +224,8 @@ struct FieldWriter {
       root[key] = field;
     } else if constexpr (std::is_enum_v<Field>) {
       root[key] = to_string(field);
+    } else if constexpr (std::is_same_v<Field, std::vector<std::string>>) {
+      root[key] = field;
     } else {
       root[key] = json::array();
       for (const AttentionKind kind : field) root[key].push_back(to_string(kind));

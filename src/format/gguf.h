@@ -20,13 +20,15 @@ inline constexpr uint32_t kGgufMagic = 0x46554747;  ///< "GGUF"
 inline constexpr uint32_t kGgufVersion = 3;
 /// Tensors start on multiples of this unless `general.alignment` says otherwise.
 inline constexpr uint64_t kGgufAlignment = 32;
+/// What we write: sparse superblocks are read a cache line at a time.
+inline constexpr uint64_t kWrittenAlignment = 64;
 inline constexpr size_t kGgufMaxTensorName = 63;  ///< bytes; ggml keeps 64 with the final NUL
 
 /// ggml's tensor types; only these are accepted.
-enum class GgufType : uint32_t { kF32 = 0, kF16 = 1, kQ8_0 = 8, kI8 = 24, kBF16 = 30 };
+enum class GgufType : uint32_t { kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ8_0 = 8, kI8 = 24, kBF16 = 30 };
 
 std::string to_string(GgufType type);
-/// Values in a block of the type: 32 for Q8_0, else 1. A row (the innermost dimension) is whole blocks.
+/// Values in a block of the type: 32 for Q4_0 and Q8_0, else 1. A row (the innermost dimension) is whole blocks.
 uint64_t gguf_block_elements(GgufType type);
 /// Bytes of `elements` values of a type; elements must be a multiple of the type's block.
 Result<uint64_t> gguf_bytes(GgufType type, uint64_t elements);
@@ -77,8 +79,13 @@ class GgufFile {
 /// that memory holds one tensor, not the model.
 class GgufWriter {
  public:
+  GgufWriter();
+
   /// Replaces an earlier value of the key.
   void set(const std::string& key, GgufValue value);
+
+  /// Tensors start on multiples of this, a power of two from 8 to 65536; kGgufAlignment unless it is called.
+  void set_alignment(uint32_t alignment);
 
   /// `produce` is called once, during write(), and returns exactly gguf_bytes(type, elements) bytes. Names are
   /// distinct, shapes have one to four dimensions, rows are whole blocks.
@@ -97,9 +104,12 @@ class GgufWriter {
     Producer produce;
   };
   std::string header() const;
+  uint64_t align_up(uint64_t bytes) const { return (bytes + alignment_ - 1) / alignment_ * alignment_; }
+  std::string padding(uint64_t bytes) const { return std::string(align_up(bytes) - bytes, '\0'); }
 
   std::map<std::string, GgufValue> metadata_;
   std::vector<Entry> entries_;
+  uint64_t alignment_ = kGgufAlignment;
 };
 
 }  // namespace ringflash

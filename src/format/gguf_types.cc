@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "base/in_quotes.h"
+#include "format/block_q4_0.h"
 #include "format/block_q8_0.h"
 #include "format/gguf.h"
 
@@ -49,6 +50,8 @@ TypeInfo type_info(GgufType type) {
       return {1, 2};
     case GgufType::kI8:
       return {1, 1};
+    case GgufType::kQ4_0:
+      return {BlockQ4_0::kWeights, sizeof(BlockQ4_0)};
     case GgufType::kQ8_0:
       return {BlockQ8_0::kWeights, sizeof(BlockQ8_0)};
   }
@@ -89,6 +92,8 @@ std::string to_string(GgufType type) {
       return "BF16";
     case GgufType::kI8:
       return "I8";
+    case GgufType::kQ4_0:
+      return "Q4_0";
     case GgufType::kQ8_0:
       return "Q8_0";
   }

@@ -28,18 +28,15 @@ void append(std::string& out, const GgufArray& array) {
       array);
 }
 
-uint64_t align_up(uint64_t bytes) {
-  return (bytes + kGgufAlignment - 1) / kGgufAlignment * kGgufAlignment;
-}
-
-std::string padding(uint64_t bytes) {
-  return std::string(align_up(bytes) - bytes, '\0');
-}
-
 }  // namespace
 
 void GgufWriter::set(const std::string& key, GgufValue value) {
   metadata_[key] = std::move(value);
+}
+
+void GgufWriter::set_alignment(uint32_t alignment) {
+  alignment_ = alignment;
+  set("general.alignment", alignment);
 }
 
 void GgufWriter::add_tensor(std::string name, GgufType type, std::vector<int64_t> shape, Producer produce) {
@@ -52,6 +49,10 @@ void GgufWriter::add_tensor(std::string name, GgufType type, std::vector<int64_t
   }
   const uint64_t bytes = gguf_bytes(type, elements).value();
   entries_.push_back({std::move(name), type, std::move(shape), bytes, std::move(produce)});
+}
+
+GgufWriter::GgufWriter() {
+  set("general.alignment", static_cast<uint32_t>(kWrittenAlignment));
 }
 
 std::string GgufWriter::header() const {

@@ -9,9 +9,11 @@
 
 #include <cstdint>
 
+#include "model/sparsity.h"
+
 namespace ringflash::kernels {
 
-inline constexpr int64_t kBlockOuts = 16, kBlockIns = 2;
+inline constexpr int64_t kBlockOuts = kBlockRows, kBlockIns = kBlockColumns;
 inline constexpr int64_t kTileTokens = 32;
 
 /// The active tiles of W, by row of tiles (16 outs), by column (2 ins), and by pairs of rows. Views of a BlockPattern.

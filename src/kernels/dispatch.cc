@@ -7,6 +7,9 @@
 #if defined(__linux__) && defined(__x86_64__)
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__linux__) && defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 #include "kernels/kernels.h"
@@ -20,6 +23,10 @@ extern const Table kTable;
 }
 namespace avx2 {
 extern const Table kTable;
+void add_int8(Table& table);
+}
+namespace avx512vnni {
+void add_int8(Table& table);
 }
 namespace avx512bf16 {
 Table with_bf16(const Table& base);
@@ -30,6 +37,10 @@ Table with_bf16(const Table& base);
 #elif defined(RINGFLASH_SIMD_NEON)
 namespace neon {
 extern const Table kTable;
+void add_int8(Table& table);
+}
+namespace neondot {
+void add_int8(Table& table);
 }
 #endif
 
@@ -41,19 +52,48 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+/// A table and the products in 8 bits that this machine can run beside it.
+Table with_int8(Table table, bool wide) {
+  const bool vnni = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+  if (wide && vnni) {
+    avx512vnni::add_int8(table);
+  } else {
+    avx2::add_int8(table);
+  }
+  return table;
+}
+
 /// The AVX-512 tables, best last.
 void add_avx512_tables(std::vector<const Table*>& tables) {
-  if (!__builtin_cpu_supports("avx512bf16")) return tables.push_back(&avx512::kTable);
-  static const Table bf16 = avx512bf16::with_bf16(avx512::kTable);
+  static const Table fp32 = with_int8(avx512::kTable, /*wide=*/true);
+  if (!__builtin_cpu_supports("avx512bf16")) return tables.push_back(&fp32);
+  static const Table bf16 = avx512bf16::with_bf16(fp32);
   // vdpbf16ps runs at twice fp32's rate on AMD's processors, but at half of it on Intel's.
   if (__builtin_cpu_is("intel")) {
-    tables.insert(tables.end(), {&bf16, &avx512::kTable});
+    tables.insert(tables.end(), {&bf16, &fp32});
   } else {
-    tables.insert(tables.end(), {&avx512::kTable, &bf16});
+    tables.insert(tables.end(), {&fp32, &bf16});
   }
   static const bool amx_allowed = may_use_amx();
-  static const Table amx = amx::with_bf16(avx512::kTable);
+  static const Table amx = amx::with_bf16(fp32);
   if (amx_allowed) tables.push_back(&amx);
+}
+#elif defined(RINGFLASH_SIMD_NEON)
+bool has_dotprod() {
+#if defined(__linux__)
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+  return false;
+#endif
+}
+
+Table with_int8(Table table) {
+  if (has_dotprod()) {
+    neondot::add_int8(table);
+  } else {
+    neon::add_int8(table);
+  }
+  return table;
 }
 #endif
 
@@ -63,10 +103,12 @@ std::vector<const Table*> available_tables() {
   std::vector<const Table*> tables = {&ref::kTable};
 #if defined(RINGFLASH_SIMD_X86)
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return tables;
-  tables.push_back(&avx2::kTable);
+  static const Table avx2 = with_int8(avx2::kTable, /*wide=*/false);
+  tables.push_back(&avx2);
   if (has_avx512()) add_avx512_tables(tables);
 #elif defined(RINGFLASH_SIMD_NEON)
-  tables.push_back(&neon::kTable);
+  static const Table neon = with_int8(neon::kTable);
+  tables.push_back(&neon);
 #endif
   return tables;
 }

@@ -11,7 +11,9 @@
 
 #include "base/float16.h"
 #include "base/result.h"
+#include "format/block_q4_0.h"
 #include "format/block_q8_0.h"
+#include "format/sparse_shape.h"
 #include "kernels/block_kernels.h"
 
 namespace ringflash::kernels {
@@ -93,13 +95,33 @@ struct KeySpanGrad {
 };
 
 /// One step of AdamW: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2 with g = grad_scale * gradient,
-/// then w -= decay * w + rate * m / (sqrt(v) * root_correction + epsilon).
+/// then w -= u * (decay * w + rate * m / (sqrt(v) * root_correction + epsilon)), and w goes u * shrink nearer to
+/// zero, at most as far as zero. u is 1 for weights that the mask keeps (no mask keeps all), else pruned_scale.
 struct AdamWStep {
   float beta1, beta2, epsilon;
   float rate;             ///< learning rate / (1 - beta1^t)
   float root_correction;  ///< 1 / sqrt(1 - beta2^t)
   float decay;            ///< learning rate * weight decay
   float grad_scale;
+  float pruned_scale = 1;
+  float shrink = 0;       ///< learning rate * L1: a decoupled soft threshold
+};
+
+// ---- Products with quantised weights ----
+
+/// Inputs whose activations share a scale.
+inline constexpr int64_t kInt8Group = 64;
+
+/// Groups whose largest magnitude is below this are taken for zeros, so that no scale is subnormal.
+inline constexpr float kLeastInt8Maximum = 1e-30f;
+
+/// Activations [tokens, in] rounded to 8 bits: x[t, i] is about scales[g, t] * (values[g, t, i % 64] - 128), g = i / 64.
+/// The values of one token and group are a table of 64 bytes, from which kernels gather what sparse rows need.
+struct Int8Tokens {
+  const uint8_t* values;  ///< [groups, tokens, 64], from 1 to 255; 128 past the last input
+  const float* scales;    ///< [groups, tokens]
+  int64_t tokens, in;
+  int64_t groups() const { return (in + kInt8Group - 1) / kInt8Group; }
 };
 
 // ---- The table ----
@@ -126,9 +148,23 @@ struct Table {
                      int64_t out_begin, int64_t out_end);
   void (*matmul_bf16)(const float* x, const bf16* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
                       int64_t out_begin, int64_t out_end);
-  /// Q8_0 weights, blocks of 32 along `in` (a multiple of 32); activations stay fp32.
-  void (*matmul_q8_0)(const float* x, const BlockQ8_0* w, float* y, int64_t tokens, int64_t in,
-                      int64_t y_stride, int64_t out_begin, int64_t out_end);
+
+  /// Rounds tokens [begin, end) of x [tokens, in] to 8 bits, to where Int8Tokens has them: a scale is max|x| / 127 over
+  /// its 64 inputs, values are x / scale rounded to nearest even.
+  void (*round_to_int8)(const float* x, int64_t tokens, int64_t in, int64_t begin, int64_t end, uint8_t* values,
+                        float* scales);
+
+  /// y[t, o] = sum_i x[t, i] * w[o, i] like matmul_f32, of activations rounded to 8 bits. Products within a block of
+  /// weights are summed exactly, and a token's result has the same bits in any batch and any range of outputs. Blocks
+  /// are of 32 weights along `in`, which is a multiple of 32.
+  void (*matmul_q8_0)(const Int8Tokens& x, const BlockQ8_0* w, float* y, int64_t y_stride, int64_t out_begin,
+                      int64_t out_end);
+  void (*matmul_q4_0)(const Int8Tokens& x, const BlockQ4_0* w, float* y, int64_t y_stride, int64_t out_begin,
+                      int64_t out_end);
+
+  /// The same for superblocks of S4 or S8, all of the matrix's, and 16 outputs at a time.
+  void (*matmul_sparse)(const Int8Tokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
+                        int64_t y_stride, RowBlocks rows);
 
   /// y = x / sqrt(mean(x^2) + eps) * gain, per row of [rows, width] (Zhang and Sennrich 2019).
   void (*rms_norm)(const float* x, const float* gain, float* y, int64_t rows, int64_t width, float eps);
@@ -158,8 +194,10 @@ struct Table {
   /// softmax minus one at the target. A negative target gives loss 0 and gradient 0. logits are [rows, vocab].
   void (*cross_entropy_bf16)(bf16* logits, const int64_t* targets, float* loss, int64_t rows, int64_t vocab);
 
-  /// Updates weights w and moments m, v in place (Loshchilov and Hutter 2019).
-  void (*adamw)(float* w, const float* gradient, float* m, float* v, int64_t count, const AdamWStep& step);
+  /// Updates weights w and moments m, v in place (Loshchilov and Hutter 2019). mask is null, or a byte for each
+  /// weight: 1 for kept, 0 for pruned.
+  void (*adamw)(float* w, const float* gradient, float* m, float* v, const uint8_t* mask, int64_t count,
+                const AdamWStep& step);
 
   /// Block-sparse linear layers.
   BlockKernels block;

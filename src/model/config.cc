@@ -49,8 +49,9 @@ Status check_sizes(const ModelConfig& c) {
 
 Status check_shapes(const ModelConfig& c) {
   if (c.num_attention_heads % c.num_key_value_heads != 0) {
-    return wrong("num_attention_heads", "a multiple of num_key_value_heads (" +
-                 std::to_string(c.num_key_value_heads) + ")", c.num_attention_heads);
+    return wrong("num_attention_heads",
+                 "a multiple of num_key_value_heads (" + std::to_string(c.num_key_value_heads) + ")",
+                 c.num_attention_heads);
   }
   if (c.head_dim % 2 != 0) return wrong("head_dim", "even, for the rotary embedding", c.head_dim);
   if (static_cast<int64_t>(c.attention.size()) != c.num_hidden_layers) {
@@ -75,7 +76,8 @@ Status check_ring(const RingGeometry& r) {
   if (r.window % r.stride != 0) {
     return wrong("window", "a multiple of stride (" + std::to_string(r.stride) + ")", r.window);
   }
-  if (!(r.global_ratio >= 0 && r.global_ratio <= 1)) return wrong("global_ratio", "in [0, 1]", r.global_ratio);
+  if (!(r.global_ratio >= 0 && r.global_ratio <= 1))
+    return wrong("global_ratio", "in [0, 1]", r.global_ratio);
   RF_TRY_VOID(check_range("sink_tokens", r.sink_tokens, 0, r.stride));
   RF_TRY_VOID(check_range("top_pages_factor", r.top_pages_factor, 1, kMaxTopPagesFactor));
   // Where all pages are read, the default may well be longer than a short chunk.
@@ -87,24 +89,30 @@ Status check_ring(const RingGeometry& r) {
 
 std::string to_string(AttentionKind kind) {
   switch (kind) {
-    case AttentionKind::kFull: return "full";
-    case AttentionKind::kRing: return "ring";
+    case AttentionKind::kFull:
+      return "full";
+    case AttentionKind::kRing:
+      return "ring";
   }
   RF_UNREACHABLE();
 }
 
 std::string to_string(GlobalSelect select) {
   switch (select) {
-    case GlobalSelect::kAll: return "all";
-    case GlobalSelect::kTopPages: return "top_pages";
+    case GlobalSelect::kAll:
+      return "all";
+    case GlobalSelect::kTopPages:
+      return "top_pages";
   }
   RF_UNREACHABLE();
 }
 
 std::string to_string(AttentionMode mode) {
   switch (mode) {
-    case AttentionMode::kCausal: return "causal";
-    case AttentionMode::kBidirectional: return "bidirectional";
+    case AttentionMode::kCausal:
+      return "causal";
+    case AttentionMode::kBidirectional:
+      return "bidirectional";
   }
   RF_UNREACHABLE();
 }
@@ -145,7 +153,8 @@ Status validate(const ModelConfig& config) {
   RF_TRY_VOID(check_sizes(config));
   RF_TRY_VOID(check_shapes(config));
   RF_TRY_VOID(check_scalars(config));
-  return check_ring(config.ring);
+  RF_TRY_VOID(check_ring(config.ring));
+  return validate(config.sparsity);
 }
 
 Status require_causal(const ModelConfig& config, const std::string& purpose) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "model/sparsity.h"
 
 namespace ringflash {
 
@@ -25,25 +26,24 @@ Result<AttentionKind> parse_attention_kind(const std::string& text);
 Result<GlobalSelect> parse_global_select(const std::string& text);
 Result<AttentionMode> parse_attention_mode(const std::string& text);
 
-/// Ring attention's geometry. Tokens are cut into chunks of `stride`; a token sees its own chunk (causally) and
-/// the window/stride chunks before it, plus the pages of all complete chunks behind those.
+/// Ring attention's geometry. Tokens are cut into chunks of `stride`; a token sees its own chunk (causally)
+/// and the window/stride chunks before it, plus the pages of all complete chunks behind those.
 struct RingGeometry {
-  int64_t window = 512;       ///< a multiple of stride
-  int64_t stride = 256;       ///< tokens in a chunk
-  double global_ratio = 0.05; ///< share of a chunk that its page keeps
-  int64_t sink_tokens = 4;    ///< the first positions, visible to all; at most stride
-  bool global_rope = false;   ///< whether q and k of global logits are rotated
+  int64_t window = 512;                      ///< a multiple of stride
+  int64_t stride = 256;                      ///< tokens in a chunk
+  double global_ratio = 0.05;                ///< share of a chunk that its page keeps
+  int64_t sink_tokens = 4;                   ///< the first positions, visible to all; at most stride
+  bool global_rope = false;                  ///< whether q and k of global logits are rotated
   GlobalSelect select = GlobalSelect::kAll;  ///< config key global_select
   int64_t top_pages_factor = 2;  ///< kappa: kTopPages reads kappa * ceil(log2 C) pages at chunk C - 1
   int64_t top_pages_run = 32;    ///< consecutive tokens of a chunk that read the pages their first one chose
 
-  int64_t band_chunks() const { return window / stride; }          ///< m of DESIGN section 3
-  int64_t page_tokens() const;                                     ///< g = ceil(global_ratio * stride)
+  int64_t band_chunks() const { return window / stride; }  ///< m of DESIGN section 3
+  int64_t page_tokens() const;                             ///< g = ceil(global_ratio * stride)
   int64_t chunk(int64_t position) const { return position / stride; }
-  /// The first position of the run of top_pages_run tokens that this one is in; runs begin anew with each chunk.
-  int64_t run_begin(int64_t position) const {
-    return position - position % stride % top_pages_run;
-  }
+  /// The first position of the run of top_pages_run tokens that this one is in; runs begin anew with each
+  /// chunk.
+  int64_t run_begin(int64_t position) const { return position - position % stride % top_pages_run; }
   /// Pages that a query in chunk `chunks` - 1 reads at most with kTopPages.
   int64_t page_budget(int64_t chunks) const;
 
@@ -71,6 +71,7 @@ struct ModelConfig {
   RingGeometry ring;
   AttentionMode attention_mode = AttentionMode::kCausal;
   std::vector<AttentionKind> attention;  ///< one per layer
+  SparsityConfig sparsity;
 
   int64_t query_size() const { return num_attention_heads * head_dim; }
   int64_t key_value_size() const { return num_key_value_heads * head_dim; }
@@ -85,7 +86,8 @@ struct ModelConfig {
 /// The error names the key, what it must be and what it is.
 Status validate(const ModelConfig& config);
 
-/// Refuses a model whose tokens look ahead. `purpose` ends the error's sentence: what cannot be done with one.
+/// Refuses a model whose tokens look ahead. `purpose` ends the error's sentence: what cannot be done with
+/// one.
 Status require_causal(const ModelConfig& config, const std::string& purpose);
 
 }  // namespace ringflash

@@ -17,7 +17,8 @@ int64_t causal_ring_keys(const RingGeometry& ring, int64_t position) {
   return local + std::min(pages * ring.page_tokens() + sinks, behind * ring.stride);
 }
 
-/// The band is counted round the ring of ceil(tokens / stride) chunks, of which only complete ones have a page.
+/// The band is counted round the ring of ceil(tokens / stride) chunks, of which only complete ones have a
+/// page.
 int64_t bidirectional_ring_keys(const RingGeometry& ring, int64_t position, int64_t tokens) {
   const int64_t chunks = (tokens + ring.stride - 1) / ring.stride;
   const int64_t band = 2 * ring.band_chunks() + 1;
@@ -37,10 +38,20 @@ ParameterCounts count_parameters(const ModelConfig& config) {
   ParameterCounts counts;
   for (const TensorSpec& spec : tensor_inventory(config)) {
     switch (spec.role) {
-      case TensorRole::kEmbedding: counts.embedding += spec.elements(); break;
-      case TensorRole::kLinear: counts.linear += spec.elements(); break;
-      case TensorRole::kRouter: counts.router += spec.elements(); break;
-      case TensorRole::kNorm: counts.norm += spec.elements(); break;
+      case TensorRole::kEmbedding:
+        counts.embedding += spec.elements();
+        break;
+      case TensorRole::kLinear:
+        counts.linear += spec.elements();
+        counts.active_linear += active_weights(config.sparsity.pattern_of(spec.name), config.sparsity.keep,
+                                               spec.shape[0], spec.shape[1]);
+        break;
+      case TensorRole::kRouter:
+        counts.router += spec.elements();
+        break;
+      case TensorRole::kNorm:
+        counts.norm += spec.elements();
+        break;
     }
   }
   return counts;
@@ -77,8 +88,14 @@ double forward_macs(const ModelConfig& config, int64_t tokens) {
     const auto layers = std::count(config.attention.begin(), config.attention.end(), kind);
     if (layers > 0) pairs += static_cast<double>(layers) * attention_pairs(config, kind, tokens);
   }
-  return static_cast<double>(tokens) * (static_cast<double>(counts.linear + counts.router) + head) +
+  return static_cast<double>(tokens) * (static_cast<double>(counts.active_linear + counts.router) + head) +
          2.0 * pairs * static_cast<double>(config.query_size());
+}
+
+ModelConfig dense_twin(ModelConfig config) {
+  config.sparsity = {};
+  std::fill(config.attention.begin(), config.attention.end(), AttentionKind::kFull);
+  return config;
 }
 
 int64_t cache_entries(const ModelConfig& config, AttentionKind kind, int64_t position) {

@@ -2,19 +2,12 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-#include "format/quantize_q8_0.h"
 
 namespace ringflash {
 namespace {
 
 // A task must outweigh what it costs to hand it to a thread.
-constexpr int64_t kTaskMacs = 65536;
 constexpr int64_t kTaskElements = 8192;
-
-// Outputs of a task are whole cache lines, so that no two threads write the same one, and whole tiles of the
-// kernels.
-constexpr int64_t kOutputGranule = 32;
 
 // Queries of one attention task: enough to reuse the keys it reads, few enough to spread a piece over the
 // threads.
@@ -32,47 +25,6 @@ void for_token_runs(Executor& executor, int64_t tokens, int64_t width, const Bod
     const int64_t first = task * run;
     body(first, std::min(run, tokens - first));
   });
-}
-
-void matmul_range(const kernels::Table& table, const WeightMatrix& w, const float* x, float* y,
-                  int64_t tokens, int64_t begin, int64_t end) {
-  switch (w.type) {
-    case GgufType::kF32:
-      return table.matmul_f32(x, static_cast<const float*>(w.data), y, tokens, w.columns, w.rows, begin, end);
-    case GgufType::kBF16:
-      return table.matmul_bf16(x, static_cast<const bf16*>(w.data), y, tokens, w.columns, w.rows, begin, end);
-    case GgufType::kQ8_0:
-      return table.matmul_q8_0(x, static_cast<const BlockQ8_0*>(w.data), y, tokens, w.columns, w.rows, begin,
-                               end);
-    case GgufType::kF16:
-    case GgufType::kI8:
-      break;  // not accepted by Model::load
-  }
-  RF_UNREACHABLE();
-}
-
-void read_row(const WeightMatrix& w, int64_t row, std::span<float> out) {
-  const auto columns = static_cast<size_t>(w.columns);
-  switch (w.type) {
-    case GgufType::kF32: {
-      std::copy_n(static_cast<const float*>(w.data) + row * w.columns, columns, out.data());
-      return;
-    }
-    case GgufType::kBF16: {
-      const bf16* values = static_cast<const bf16*>(w.data) + row * w.columns;
-      std::transform(values, values + columns, out.data(), [](bf16 x) { return to_float(x); });
-      return;
-    }
-    case GgufType::kQ8_0: {
-      const int64_t blocks = w.columns / BlockQ8_0::kWeights;
-      const auto* first = static_cast<const BlockQ8_0*>(w.data) + row * blocks;
-      return dequantize_q8_0({first, static_cast<size_t>(blocks)}, out);
-    }
-    case GgufType::kF16:
-    case GgufType::kI8:
-      break;  // not accepted by Model::load
-  }
-  RF_UNREACHABLE();
 }
 
 void add_to_hidden(Workspace& work, const float* x, int64_t tokens) {
@@ -190,14 +142,8 @@ Workspace::Workspace(const ModelConfig& model_config, Executor& threads, int64_t
   up = sized(config.intermediate_size);
 }
 
-void matmul(const Workspace& work, const WeightMatrix& w, const float* x, float* y, int64_t tokens) {
-  const int64_t tasks_worth = tokens * w.rows * w.columns / kTaskMacs;
-  const int64_t tasks = std::clamp<int64_t>(tasks_worth, 1, 2 * work.executor.concurrency());
-  const int64_t rows = ceil_div(ceil_div(w.rows, tasks), kOutputGranule) * kOutputGranule;
-  work.executor.for_each(ceil_div(w.rows, rows), [&](int64_t task) {
-    const int64_t begin = task * rows;
-    matmul_range(work.kernels, w, x, y, tokens, begin, std::min(begin + rows, w.rows));
-  });
+void matmul(Workspace& work, const WeightMatrix& w, const float* x, float* y, int64_t tokens) {
+  multiply(work.kernels, work.executor, w, x, y, tokens, work.rounded);
 }
 
 void rms_norm(const Workspace& work, const float* x, const float* gain, float* y, int64_t tokens) {

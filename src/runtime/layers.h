@@ -31,11 +31,12 @@ struct Workspace {
   AlignedVector<float> normed;  ///< and later the block's output, before it is added
   AlignedVector<float> q, q_rotated, k, k_rotated, v, router, attended;
   AlignedVector<float> gate, up;
+  RoundedTokens rounded;
   kernels::RopeTable rope;
 };
 
 /// y[t, o] = sum_i x[t, i] * w[o, i]; x is [tokens, w.columns], y is [tokens, w.rows].
-void matmul(const Workspace& work, const WeightMatrix& w, const float* x, float* y, int64_t tokens);
+void matmul(Workspace& work, const WeightMatrix& w, const float* x, float* y, int64_t tokens);
 
 /// y = RMSNorm(x) * gain over rows of hidden_size.
 void rms_norm(const Workspace& work, const float* x, const float* gain, float* y, int64_t tokens);

@@ -14,7 +14,7 @@ std::vector<GgufType> accepted_types(TensorRole role) {
   switch (role) {
     case TensorRole::kEmbedding:
     case TensorRole::kLinear:
-      return {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0};
+      return {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0, GgufType::kQ4_0};
     case TensorRole::kRouter:
     case TensorRole::kNorm:
       return {GgufType::kF32};
@@ -44,9 +44,14 @@ Status check_tensor(const GgufFile& file, const TensorSpec& spec) {
   return Error{place + ": expected type " + names + ", found " + to_string(tensor->type)};
 }
 
-WeightMatrix matrix(const GgufFile& file, const std::string& name) {
+WeightMatrix matrix(const GgufFile& file, const SparseTensors& sparse, const std::string& name) {
   const GgufTensor* tensor = file.find(name);
-  RF_CHECK(tensor != nullptr && tensor->shape.size() == 2);
+  RF_CHECK(tensor != nullptr);
+  if (const auto found = sparse.find(name); found != sparse.end()) {
+    const SparseShape& shape = found->second.shape;
+    return {tensor->type, tensor->data.data(), shape.rows, shape.columns, found->second};
+  }
+  RF_CHECK(tensor->shape.size() == 2);
   return {tensor->type, tensor->data.data(), tensor->shape[0], tensor->shape[1]};
 }
 
@@ -56,8 +61,8 @@ const float* gains(const GgufFile& file, const std::string& name) {
   return reinterpret_cast<const float*>(tensor->data.data());
 }
 
-LayerWeights bind_layer(const GgufFile& file, const ModelConfig& config, int64_t layer) {
-  const auto weight = [&](const char* name) { return matrix(file, layer_tensor(layer, name)); };
+LayerWeights bind_layer(const GgufFile& file, const SparseTensors& sparse, const ModelConfig& config, int64_t layer) {
+  const auto weight = [&](const char* name) { return matrix(file, sparse, layer_tensor(layer, name)); };
   LayerWeights w;
   w.attention = config.attention[static_cast<size_t>(layer)];
   w.input_layernorm = gains(file, layer_tensor(layer, "input_layernorm.weight"));
@@ -103,12 +108,16 @@ Result<Model> Model::inspect(const std::filesystem::path& path, const std::funct
 }
 
 Status Model::bind_weights() {
-  for (const TensorSpec& spec : tensor_inventory(config_)) RF_TRY_VOID(check_tensor(file_, spec));
-  embedding_ = matrix(file_, kEmbeddingTensor);
-  head_ = config_.tie_word_embeddings ? embedding_ : matrix(file_, kHeadTensor);
+  const std::vector<TensorSpec> inventory = tensor_inventory(config_);
+  RF_TRY(sparse_, read_sparse_tensors(file_, inventory));
+  for (const TensorSpec& spec : inventory) {
+    if (!sparse_.contains(spec.name)) RF_TRY_VOID(check_tensor(file_, spec));
+  }
+  embedding_ = matrix(file_, sparse_, kEmbeddingTensor);
+  head_ = config_.tie_word_embeddings ? embedding_ : matrix(file_, sparse_, kHeadTensor);
   final_norm_ = gains(file_, kFinalNormTensor);
   for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
-    layers_.push_back(bind_layer(file_, config_, layer));
+    layers_.push_back(bind_layer(file_, sparse_, config_, layer));
   }
   return {};
 }

@@ -7,17 +7,12 @@
 #include <vector>
 
 #include "format/gguf.h"
+#include "format/sparse_tensors.h"
 #include "model/config.h"
+#include "runtime/weights.h"
 #include "text/tokenizer.h"
 
 namespace ringflash {
-
-/// A weight matrix [rows, columns] in one of the stored formats.
-struct WeightMatrix {
-  GgufType type = GgufType::kF32;
-  const void* data = nullptr;
-  int64_t rows = 0, columns = 0;
-};
 
 /// One layer's weights under Hugging Face's names.
 struct LayerWeights {
@@ -42,6 +37,7 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const GgufFile& file() const { return file_; }
+  const SparseTensors& sparse_tensors() const { return sparse_; }
   const WeightMatrix& embedding() const { return embedding_; }
   const WeightMatrix& head() const { return head_; }  ///< the embedding's, when tied
   const float* final_norm() const { return final_norm_; }
@@ -55,6 +51,7 @@ class Model {
   GgufFile file_;
   ModelConfig config_;
   Tokenizer tokenizer_;
+  SparseTensors sparse_;
   WeightMatrix embedding_, head_;
   const float* final_norm_ = nullptr;
   std::vector<LayerWeights> layers_;

@@ -1,6 +1,8 @@
 #include "train/checkpointing.h"
 
 #include <algorithm>
+#include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -17,6 +19,7 @@ using torch::Tensor;
 using NamedTensors = std::vector<AdamW::Parameter>;
 
 constexpr const char* kStateFolder = "trainer_state";
+constexpr const char* kMasksFile = "masks.safetensors";
 constexpr uint64_t kMaxCount = uint64_t{1} << 40;
 /// How Hugging Face's tokenizers are to use tokenizer.model.
 constexpr const char* kTokenizerConfig = R"({
@@ -28,20 +31,39 @@ constexpr const char* kTokenizerConfig = R"({
 }
 )";
 
+/// fp32 tensors, and bool ones as bytes of 0 and 1.
 Status write_tensors(const fs::path& file, const NamedTensors& tensors) {
   std::vector<Tensor> kept;  // keeps the copies alive while they are written
   std::vector<TensorView> views;
   for (const auto& [name, value] : tensors) {
     const Tensor& data = kept.emplace_back(value.detach().to(torch::kCPU).contiguous());
-    views.push_back({name, DType::kF32, data.sizes().vec(),
-                     std::as_bytes(std::span(data.data_ptr<float>(), static_cast<size_t>(data.numel())))});
+    const bool mask = data.scalar_type() == torch::kBool;
+    RF_CHECK(mask || data.scalar_type() == torch::kFloat32);
+    const std::span bytes(static_cast<const std::byte*>(data.data_ptr()), data.nbytes());
+    views.push_back({name, mask ? DType::kU8 : DType::kF32, data.sizes().vec(), bytes});
   }
   return write_safetensors(file, views, {{"format", "pt"}});
+}
+
+Status read_mask(const SafetensorsFile& file, const std::string& name, Tensor& mask) {
+  RF_TRY(const TensorView view, file.require(name, mask.sizes().vec()));
+  if (view.dtype != DType::kU8) {
+    return Error{file.path().string() + ": tensor '" + name + "': expected type U8, found " +
+                 to_string(view.dtype)};
+  }
+  const Tensor bytes = torch::empty(mask.sizes(), torch::kUInt8);
+  std::memcpy(bytes.data_ptr(), view.data.data(), view.data.size());
+  mask.copy_(bytes.ne(0));
+  return {};
 }
 
 Status read_tensors(const SafetensorsFile& file, NamedTensors tensors) {
   torch::NoGradGuard no_grad;
   for (auto& [name, value] : tensors) {
+    if (value.scalar_type() == torch::kBool) {
+      RF_TRY_VOID(read_mask(file, name, value));
+      continue;
+    }
     RF_TRY(const TensorView view, file.require_floats(name, value.sizes().vec()));
     std::vector<float> floats = to_floats(view);
     value.copy_(torch::from_blob(floats.data(), value.sizes(), torch::kFloat32));
@@ -49,13 +71,33 @@ Status read_tensors(const SafetensorsFile& file, NamedTensors tensors) {
   return {};
 }
 
+/// The model's weights with zeros where masks have them.
+NamedTensors masked_weights(const CausalLm& model, const Sparsifier& sparsifier) {
+  torch::NoGradGuard no_grad;
+  std::map<std::string, Tensor> masks;
+  for (const auto& [name, value] : sparsifier.tensors()) {
+    if (value.scalar_type() == torch::kBool) masks[name] = value;
+  }
+  NamedTensors weights = parameters_of(model);
+  for (auto& [name, value] : weights) {
+    if (const auto found = masks.find(name + kMaskSuffix); found != masks.end())
+      value = value * found->second;
+  }
+  return weights;
+}
+
 std::string progression_to_json(const Progression& p, int64_t optimizer_steps) {
   const nlohmann::ordered_json json = {{"format", 1},
                                        {"step", p.step},
                                        {"rows", p.rows},
                                        {"optimizer_steps", optimizer_steps},
+                                       {"data", p.data},
                                        {"seconds", p.seconds},
-                                       {"first_heldout_bits_per_byte", p.first_heldout}};
+                                       {"first_heldout_bits_per_byte", p.first_heldout},
+                                       {"loss_mean", p.guard.mean},
+                                       {"loss_variance", p.guard.variance},
+                                       {"loss_seen", p.guard.seen},
+                                       {"bad_in_row", p.guard.bad_in_row}};
   return json.dump(2) + "\n";
 }
 
@@ -66,18 +108,43 @@ Status make_directory(const fs::path& path) {
   return {};
 }
 
-Status fill(const fs::path& directory, const CausalLm& model, const AdamW& optimizer,
-            const Progression& progression, const TrainConfig& config, const fs::path& tokenizer_model) {
-  const fs::path state = directory / kStateFolder;
-  RF_TRY_VOID(make_directory(state));
+/// What every checkpoint holds, into an existing directory.
+Status write_model(const fs::path& directory, const ModelConfig& config, const NamedTensors& weights,
+                   const fs::path& tokenizer_model) {
   RF_TRY(const std::string tokenizer, read_file(tokenizer_model));
   RF_TRY_VOID(write_file(directory / "tokenizer.model", tokenizer));
   RF_TRY_VOID(write_file(directory / "tokenizer_config.json", kTokenizerConfig));
-  RF_TRY_VOID(write_file(directory / "config.json", config_to_json(model->config())));
-  RF_TRY_VOID(write_tensors(directory / "model.safetensors", parameters_of(model)));
+  RF_TRY_VOID(write_file(directory / "config.json", config_to_json(config)));
+  return write_tensors(directory / "model.safetensors", weights);
+}
+
+Status fill(const fs::path& directory, const CausalLm& model, const AdamW& optimizer, const Sparsifier& sparsifier,
+            const Progression& progression, const TrainConfig& config, const fs::path& tokenizer_model) {
+  const fs::path state = directory / kStateFolder;
+  RF_TRY_VOID(make_directory(state));
+  RF_TRY_VOID(write_model(directory, model->config(), masked_weights(model, sparsifier), tokenizer_model));
   RF_TRY_VOID(write_tensors(state / "optimizer.safetensors", optimizer.state()));
+  if (sparsifier.active()) RF_TRY_VOID(write_tensors(state / kMasksFile, sparsifier.tensors()));
   RF_TRY_VOID(write_file(state / "train_config.json", train_config_to_json(config)));
   return write_file(state / "state.json", progression_to_json(progression, optimizer.steps()));
+}
+
+/// Builds a directory aside, as <path>.tmp, and renames it into place when `build` has filled it.
+template <typename Build>
+Status write_directory(const fs::path& path, const Build& build) {
+  std::error_code error;
+  fs::path aside = path;
+  aside += ".tmp";
+  fs::remove_all(aside, error);  // what an interrupted save left
+  RF_TRY_VOID(make_directory(aside));
+  if (const Status built = build(aside); !built) {
+    fs::remove_all(aside, error);
+    return built.error();
+  }
+  RF_TRY_VOID(sync_directory(aside));
+  fs::rename(aside, path, error);
+  if (error) return Error{path.string() + ": cannot be renamed into place: " + error.message()};
+  return sync_directory(fs::absolute(path).parent_path());
 }
 
 bool is_checkpoint(const fs::path& path) {
@@ -113,6 +180,22 @@ Result<nlohmann::json> read_json(const fs::path& file) {
   return json;
 }
 
+Status check_state(const fs::path& file, const nlohmann::json& json) {
+  const auto wrong = [&](const char* key, const char* expected) {
+    return Error{file.string() + ": '" + key + "' must be " + expected + ", found " +
+                 (json.contains(key) ? json[key].dump() : "nothing")};
+  };
+  for (const char* key : {"seconds", "first_heldout_bits_per_byte", "loss_mean", "loss_variance"}) {
+    if (!json.contains(key) || !json[key].is_number()) return wrong(key, "a number");
+  }
+  for (const char* key : {"step", "rows", "optimizer_steps", "loss_seen", "bad_in_row"}) {
+    const bool count = json.contains(key) && json[key].is_number_unsigned() && json[key].get<uint64_t>() <= kMaxCount;
+    if (!count) return wrong(key, "a count");
+  }
+  if (!json.contains("data") || !json["data"].is_number_unsigned()) return wrong("data", "a hash");
+  return {};
+}
+
 }  // namespace
 
 NamedTensors parameters_of(const CausalLm& model) {
@@ -122,26 +205,23 @@ NamedTensors parameters_of(const CausalLm& model) {
 }
 
 Result<fs::path> save_checkpoint(const fs::path& run, const CausalLm& model, const AdamW& optimizer,
-                                 const Progression& progression, const TrainConfig& config,
-                                 const fs::path& tokenizer_model) {
+                                 const Sparsifier& sparsifier, const Progression& progression,
+                                 const TrainConfig& config, const fs::path& tokenizer_model) {
   const fs::path final_path = run / ("checkpoint-" + std::to_string(progression.step));
   std::error_code error;
   if (is_checkpoint(final_path)) return final_path;  // the same step again: runs are deterministic
   fs::remove_all(final_path, error);
-  fs::path aside = final_path;
-  aside += ".tmp";
-  fs::remove_all(aside, error);  // what an interrupted save left
-  const Status filled = fill(aside, model, optimizer, progression, config, tokenizer_model);
-  if (!filled) {
-    fs::remove_all(aside, error);
-    return filled.error();
-  }
-  RF_TRY_VOID(sync_directory(aside));
-  fs::rename(aside, final_path, error);
-  if (error) return Error{final_path.string() + ": cannot be renamed into place: " + error.message()};
-  RF_TRY_VOID(sync_directory(run));
+  RF_TRY_VOID(write_directory(final_path, [&](const fs::path& directory) {
+    return fill(directory, model, optimizer, sparsifier, progression, config, tokenizer_model);
+  }));
   delete_old(run, final_path, config.save_total_limit);
   return final_path;
+}
+
+Status save_model(const fs::path& directory, const CausalLm& model, const fs::path& tokenizer_model) {
+  return write_directory(directory, [&](const fs::path& aside) {
+    return write_model(aside, model->config(), parameters_of(model), tokenizer_model);
+  });
 }
 
 Status load_weights(const fs::path& checkpoint, CausalLm& model) {
@@ -149,24 +229,25 @@ Status load_weights(const fs::path& checkpoint, CausalLm& model) {
   return read_tensors(file, parameters_of(model));
 }
 
-Result<Progression> load_trainer_state(const fs::path& checkpoint, AdamW& optimizer) {
+Result<Progression> load_trainer_state(const fs::path& checkpoint, AdamW& optimizer, Sparsifier& sparsifier) {
   const fs::path state = checkpoint / kStateFolder;
   RF_TRY(const SafetensorsFile file, SafetensorsFile::open(state / "optimizer.safetensors"));
   RF_TRY_VOID(read_tensors(file, optimizer.state()));
+  if (sparsifier.active()) {
+    RF_TRY(const SafetensorsFile masks, SafetensorsFile::open(state / kMasksFile));
+    RF_TRY_VOID(read_tensors(masks, sparsifier.tensors()));
+  }
   RF_TRY(const nlohmann::json json, read_json(state / "state.json"));
-  for (const char* key : {"step", "rows", "optimizer_steps", "seconds", "first_heldout_bits_per_byte"}) {
-    if (!json.contains(key) || !json[key].is_number()) {
-      return Error{(state / "state.json").string() + ": '" + key + "' must be a number"};
-    }
-  }
-  for (const char* key : {"step", "rows", "optimizer_steps"}) {
-    if (!json[key].is_number_unsigned() || json[key].get<uint64_t>() > kMaxCount) {
-      return Error{(state / "state.json").string() + ": '" + key + "' must be a count, found " + json[key].dump()};
-    }
-  }
+  RF_TRY_VOID(check_state(state / "state.json", json));
   optimizer.set_steps(json["optimizer_steps"].get<int64_t>());
+  sparsifier.resume(json["step"].get<int64_t>());
   return Progression{.step = json["step"].get<int64_t>(),
                      .rows = json["rows"].get<int64_t>(),
+                     .guard = {.mean = json["loss_mean"].get<double>(),
+                               .variance = json["loss_variance"].get<double>(),
+                               .seen = json["loss_seen"].get<int64_t>(),
+                               .bad_in_row = json["bad_in_row"].get<int64_t>()},
+                     .data = json["data"].get<uint64_t>(),
                      .seconds = json["seconds"].get<double>(),
                      .first_heldout = json["first_heldout_bits_per_byte"].get<double>()};
 }

@@ -6,8 +6,10 @@
 
 #include "base/result.h"
 #include "model/config.h"
+#include "train/loss_guard.h"
 #include "train/modules.h"
 #include "train/optimizer.h"
+#include "train/sparsifier.h"
 #include "train/train_config.h"
 
 namespace ringflash {
@@ -16,26 +18,34 @@ namespace ringflash {
 struct Progression {
   int64_t step = 0;          ///< optimiser steps done
   int64_t rows = 0;          ///< rows of the data order consumed
+  LossGuard guard = {};
+  uint64_t data = 0;         ///< TokenDataset::fingerprint() of what is trained on
   double seconds = 0;        ///< spent training, over all sessions
   double first_heldout = 0;  ///< held-out bits per byte before the first step
 };
 
-/// The model's weights by name: what is trained, and what is saved.
+/// The model's weights by name: what is trained.
 std::vector<AdamW::Parameter> parameters_of(const CausalLm& model);
 
-/// Writes `run`/checkpoint-<step> in Hugging Face layout plus trainer_state/. It is built aside as
-/// checkpoint-<step>.tmp, flushed, and renamed; then checkpoints beyond save_total_limit are deleted, oldest first.
-/// On an error (disk full, no permission) the earlier ones are untouched.
+/// Writes `run`/checkpoint-<step> in Hugging Face layout plus trainer_state/. model.safetensors holds sparse
+/// weights as the layers see them but unquantised, zeros where they are absent. It is built aside as
+/// checkpoint-<step>.tmp, flushed, and renamed; then checkpoints beyond save_total_limit are deleted, oldest
+/// first. On an error (disk full, no permission) the earlier ones are untouched.
 Result<std::filesystem::path> save_checkpoint(const std::filesystem::path& run, const CausalLm& model,
-                                              const AdamW& optimizer, const Progression& progression,
-                                              const TrainConfig& config,
+                                              const AdamW& optimizer, const Sparsifier& sparsifier,
+                                              const Progression& progression, const TrainConfig& config,
                                               const std::filesystem::path& tokenizer_model);
+
+/// Writes the model alone as a checkpoint directory, all or nothing; nothing may be there yet.
+Status save_model(const std::filesystem::path& directory, const CausalLm& model,
+                  const std::filesystem::path& tokenizer_model);
 
 /// Copies weights into the model; every tensor must be there with its shape.
 Status load_weights(const std::filesystem::path& checkpoint, CausalLm& model);
 
-/// Optimiser state and progression of a checkpoint this trainer wrote.
-Result<Progression> load_trainer_state(const std::filesystem::path& checkpoint, AdamW& optimizer);
+/// Optimiser state, masks and what is behind them, and progression of a checkpoint this trainer wrote.
+Result<Progression> load_trainer_state(const std::filesystem::path& checkpoint, AdamW& optimizer,
+                                       Sparsifier& sparsifier);
 
 /// The recipe a checkpoint was trained with.
 Result<TrainConfig> load_train_config(const std::filesystem::path& checkpoint);

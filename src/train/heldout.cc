@@ -2,7 +2,7 @@
 
 #include <numbers>
 
-#include "train/ops/fused.h"
+#include "train/ops/linear_loss.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {

@@ -10,8 +10,7 @@
 namespace ringflash {
 namespace {
 
-/// The training steps' lines up to `step` and the held-out ones before it, for `step` itself is evaluated again.
-/// A line cut short by a kill does not parse and is dropped with what follows it.
+/// The lines up to `step` but for what is done again from there: its evaluation, and batches skipped after it. A line cut short by a kill does not parse and is dropped with what follows it.
 std::string lines_up_to(const std::string& text, int64_t step) {
   std::string kept;
   std::istringstream lines(text);
@@ -19,7 +18,7 @@ std::string lines_up_to(const std::string& text, int64_t step) {
     const nlohmann::json json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object() || !json.contains("step") || !json["step"].is_number()) break;
     const auto at = json["step"].get<int64_t>();
-    if (at > step || (at == step && !json.contains("loss"))) break;
+    if (at > step || (at == step && (json.contains("heldout_loss") || json.contains("skipped")))) break;
     kept += line + "\n";
   }
   return kept;
@@ -41,6 +40,12 @@ Result<MetricsLog> MetricsLog::open(const std::filesystem::path& file, int64_t r
 MetricsLog::MetricsLog(MetricsLog&& other) noexcept
     : path_(std::move(other.path_)), file_(std::exchange(other.file_, nullptr)) {}
 
+MetricsLog& MetricsLog::operator=(MetricsLog&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(file_, other.file_);
+  return *this;
+}
+
 MetricsLog::~MetricsLog() {
   if (file_ != nullptr) std::fclose(file_);
 }
@@ -53,13 +58,24 @@ Status MetricsLog::append(const std::string& line) {
 }
 
 Status MetricsLog::write(const StepMetrics& m) {
+  const nlohmann::ordered_json json = {
+      {"step", m.step},           {"loss", m.loss},     {"learning_rate", m.learning_rate},
+      {"grad_norm", m.grad_norm}, {"tokens", m.tokens}, {"tokens_per_s", m.tokens_per_s},
+      {"seconds", m.seconds}};
+  return append(json.dump());
+}
+
+Status MetricsLog::write(const SkippedBatch& s) {
+  return append(nlohmann::ordered_json{{"step", s.step}, {"tokens", s.tokens}, {"skipped", s.reason}}.dump());
+}
+
+Status MetricsLog::write(const MaskMetrics& m) {
   const nlohmann::ordered_json json = {{"step", m.step},
-                                       {"loss", m.loss},
-                                       {"learning_rate", m.learning_rate},
-                                       {"grad_norm", m.grad_norm},
-                                       {"tokens", m.tokens},
-                                       {"tokens_per_s", m.tokens_per_s},
-                                       {"seconds", m.seconds}};
+                                       {"mask_kept", m.kept},
+                                       {"mask_weights", m.weights},
+                                       {"mask_regrown", m.regrown},
+                                       {"mask_pruned", m.pruned},
+                                       {"mask_kept_energy", m.kept_energy}};
   return append(json.dump());
 }
 

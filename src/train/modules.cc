@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "train/ops/fused.h"
+#include "train/ops/linear_loss.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -25,14 +26,20 @@ class Container : public torch::nn::Module {};
 
 }  // namespace
 
-LinearImpl::LinearImpl(int64_t in, int64_t out) : weight(register_parameter("weight", torch::empty({out, in}))) {}
+LinearImpl::LinearImpl(int64_t in, int64_t out)
+    : weight(register_parameter("weight", torch::empty({out, in}))) {}
 
-Tensor LinearImpl::forward(const Tensor& x) { return torch::linear(x, weight.to(x.scalar_type())); }
+Tensor LinearImpl::forward(const Tensor& x) {
+  if (observer) observer(x);
+  return torch::linear(x, seen_weight(weight, view, x.scalar_type()));
+}
 
 RmsNormImpl::RmsNormImpl(int64_t width, double epsilon)
     : weight(register_parameter("weight", torch::ones({width}))), epsilon_(epsilon) {}
 
-Tensor RmsNormImpl::forward(const Tensor& x) { return rms_norm(x, weight, epsilon_); }
+Tensor RmsNormImpl::forward(const Tensor& x) {
+  return rms_norm(x, weight, epsilon_);
+}
 
 AttentionImpl::AttentionImpl(const ModelConfig& c, int64_t layer)
     : q_proj(register_module("q_proj", Linear(c.hidden_size, c.query_size()))),
@@ -60,15 +67,19 @@ MlpImpl::MlpImpl(const ModelConfig& c)
       up_proj(register_module("up_proj", Linear(c.hidden_size, c.intermediate_size))),
       down_proj(register_module("down_proj", Linear(c.intermediate_size, c.hidden_size))) {}
 
-Tensor MlpImpl::forward(const Tensor& x) { return down_proj(swiglu(gate_proj(x), up_proj(x))); }
+Tensor MlpImpl::forward(const Tensor& x) {
+  return down_proj(swiglu(gate_proj(x), up_proj(x)));
+}
 
 DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& c, int64_t layer)
     : input_layernorm(register_module("input_layernorm", RmsNorm(c.hidden_size, c.rms_norm_eps))),
-      post_attention_layernorm(register_module("post_attention_layernorm", RmsNorm(c.hidden_size, c.rms_norm_eps))),
+      post_attention_layernorm(
+          register_module("post_attention_layernorm", RmsNorm(c.hidden_size, c.rms_norm_eps))),
       self_attn(register_module("self_attn", Attention(c, layer))),
       mlp(register_module("mlp", Mlp(c))) {}
 
-Tensor DecoderLayerImpl::forward(const Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute) {
+Tensor DecoderLayerImpl::forward(const Tensor& x, const std::vector<int64_t>& bounds,
+                                 torch::ScalarType compute) {
   const Tensor normed = input_layernorm(x);
   const Tensor attended = x + self_attn(normed, normed.to(compute), bounds);
   return attended + mlp(post_attention_layernorm(attended).to(compute));
@@ -77,7 +88,8 @@ Tensor DecoderLayerImpl::forward(const Tensor& x, const std::vector<int64_t>& bo
 CausalLmImpl::CausalLmImpl(const ModelConfig& config, uint64_t seed) : config_(config) {
   const auto model = register_module("model", std::make_shared<Container>());
   const auto embed_tokens = model->register_module("embed_tokens", std::make_shared<Container>());
-  embedding_ = embed_tokens->register_parameter("weight", torch::empty({config.vocab_size, config.hidden_size}));
+  embedding_ =
+      embed_tokens->register_parameter("weight", torch::empty({config.vocab_size, config.hidden_size}));
   const auto layers = model->register_module("layers", std::make_shared<Container>());
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     layers_.push_back(layers->register_module(std::to_string(layer), DecoderLayer(config, layer)));
@@ -95,18 +107,23 @@ CausalLmImpl::CausalLmImpl(const ModelConfig& config, uint64_t seed) : config_(c
     Tensor& weight = item.value();
     if (weight.dim() < 2) continue;
     double deviation = 1.0 / std::sqrt(static_cast<double>(weight.size(1)));
-    // Small: through a tied head a token's own logit is sqrt(hidden_size) times this at the start, and should not win.
+    // Small: through a tied head a token's own logit is sqrt(hidden_size) times this at the start, and should
+    // not win.
     if (item.key().find("model.layers.") == std::string::npos) deviation = kEmbeddingDeviation;
-    const bool writes_residual = item.key().find("o_proj") != std::string::npos ||
-                                 item.key().find("down_proj") != std::string::npos;
+    const bool writes_residual =
+        item.key().find("o_proj") != std::string::npos || item.key().find("down_proj") != std::string::npos;
     if (writes_residual) deviation *= residual_scale;
     weight.normal_(0, deviation, generator);
   }
 }
 
+Tensor CausalLmImpl::embed(const Tensor& ids) {
+  return torch::embedding(embedding_, ids) * config_.embedding_multiplier;
+}
+
 Tensor CausalLmImpl::hidden_states(const Tensor& ids, const std::vector<int64_t>& bounds,
                                    torch::ScalarType compute) {
-  Tensor x = torch::embedding(embedding_, ids) * config_.embedding_multiplier;
+  Tensor x = embed(ids);
   for (DecoderLayer& layer : layers_) x = layer(x, bounds, compute);
   return norm_(x);
 }
@@ -115,13 +132,24 @@ Tensor CausalLmImpl::head(const Tensor& hidden, torch::ScalarType compute) {
   return torch::linear(hidden.to(compute), head_weight().to(compute)).to(torch::kFloat32);
 }
 
-Tensor CausalLmImpl::logits(const Tensor& ids, const std::vector<int64_t>& bounds, torch::ScalarType compute) {
+Tensor CausalLmImpl::logits(const Tensor& ids, const std::vector<int64_t>& bounds,
+                            torch::ScalarType compute) {
   return head(hidden_states(ids, bounds, compute), compute);
 }
 
 Tensor CausalLmImpl::loss_sum(const Tensor& ids, const Tensor& targets, const std::vector<int64_t>& bounds,
                               torch::ScalarType compute) {
   return linear_cross_entropy(hidden_states(ids, bounds, compute), head_weight(), targets, compute);
+}
+
+Tensor CausalLmImpl::distillation_sum(CausalLmImpl& teacher, double weight, const Tensor& ids, const Tensor& targets,
+                                      const std::vector<int64_t>& bounds, torch::ScalarType compute) {
+  Teacher opinion{.hidden = {}, .head = teacher.head_weight(), .weight = weight};
+  {
+    torch::NoGradGuard no_grad;
+    opinion.hidden = teacher.hidden_states(ids, bounds, compute);
+  }
+  return linear_distillation(hidden_states(ids, bounds, compute), head_weight(), targets, opinion, compute);
 }
 
 }  // namespace ringflash

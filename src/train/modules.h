@@ -1,24 +1,33 @@
-// The decoder in libtorch. Submodules and parameters carry Hugging Face's names, so that named_parameters() lists
-// exactly tensor_inventory()'s. Shapes: T tokens of packed documents, D hidden_size, H heads, K key-value heads,
-// E head_dim, V vocabulary.
+// The decoder in libtorch. Submodules and parameters carry Hugging Face's names, so that named_parameters()
+// lists exactly tensor_inventory()'s. Shapes: T tokens of packed documents, D hidden_size, H heads, K
+// key-value heads, E head_dim, V vocabulary.
 #pragma once
 
 #include <torch/nn.h>
 
+#include <functional>
 #include <vector>
 
 #include "model/config.h"
 #include "train/ops/ring_attention.h"
+#include "train/ops/weight_view.h"
 
 namespace ringflash {
 
-/// A bias-free weight matrix [out, in] whose product runs in a lower precision than the weight is kept in.
+/// A bias-free weight matrix [out, in] whose product runs in a lower precision than the weight is kept in,
+/// and which may multiply with less than it keeps: masked and quantised (DESIGN section 5).
 class LinearImpl : public torch::nn::Module {
  public:
   LinearImpl(int64_t in, int64_t out);
   /// x [T, in] in the compute precision -> [T, out] in x's.
   torch::Tensor forward(const torch::Tensor& x);
   torch::Tensor weight;
+
+  /// What forward multiplies with. Not parameters: whoever trains sets them (sparsifier.h).
+  WeightView view;
+
+  /// Called with each x, where set: for calibration.
+  std::function<void(const torch::Tensor&)> observer;
 };
 TORCH_MODULE(Linear);
 
@@ -38,7 +47,8 @@ class AttentionImpl : public torch::nn::Module {
  public:
   AttentionImpl(const ModelConfig& config, int64_t layer);
   /// x [T, D]: the normed input, in fp32 for the router and in the compute precision for the projections.
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& x_compute, const std::vector<int64_t>& bounds);
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& x_compute,
+                        const std::vector<int64_t>& bounds);
   Linear q_proj{nullptr}, k_proj{nullptr}, v_proj{nullptr}, o_proj{nullptr}, router{nullptr};
 
  private:
@@ -59,7 +69,8 @@ class DecoderLayerImpl : public torch::nn::Module {
  public:
   DecoderLayerImpl(const ModelConfig& config, int64_t layer);
   /// The residual stream x [T, D] fp32 -> fp32; matrix products in `compute`.
-  torch::Tensor forward(const torch::Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute);
+  torch::Tensor forward(const torch::Tensor& x, const std::vector<int64_t>& bounds,
+                        torch::ScalarType compute);
   RmsNorm input_layernorm{nullptr}, post_attention_layernorm{nullptr};
   Attention self_attn{nullptr};
   Mlp mlp{nullptr};
@@ -72,18 +83,26 @@ class CausalLmImpl : public torch::nn::Module {
   /// stream also divided by sqrt(2 * layers) (Radford et al. 2019), embedding and head 0.02, norms 1.
   CausalLmImpl(const ModelConfig& config, uint64_t seed);
 
+  /// ids [T] -> what the first layer takes, [T, D] fp32.
+  torch::Tensor embed(const torch::Tensor& ids);
   /// ids [T] -> normed hidden states [T, D], fp32.
   torch::Tensor hidden_states(const torch::Tensor& ids, const std::vector<int64_t>& bounds,
                               torch::ScalarType compute);
   /// Hidden states [T, D] -> logits [T, V], fp32.
   torch::Tensor head(const torch::Tensor& hidden, torch::ScalarType compute);
   /// ids [T] -> logits [T, V], fp32.
-  torch::Tensor logits(const torch::Tensor& ids, const std::vector<int64_t>& bounds, torch::ScalarType compute);
+  torch::Tensor logits(const torch::Tensor& ids, const std::vector<int64_t>& bounds,
+                       torch::ScalarType compute);
   /// Sum of -log p(target) in nats over the targets that are not PackedBatch::kIgnored; a scalar.
-  torch::Tensor loss_sum(const torch::Tensor& ids, const torch::Tensor& targets, const std::vector<int64_t>& bounds,
-                         torch::ScalarType compute);
+  torch::Tensor loss_sum(const torch::Tensor& ids, const torch::Tensor& targets,
+                         const std::vector<int64_t>& bounds, torch::ScalarType compute);
+  /// The same with a teacher's opinion of each next token counting for `weight` of the loss, 0 to 1.
+  torch::Tensor distillation_sum(CausalLmImpl& teacher, double weight, const torch::Tensor& ids,
+                                 const torch::Tensor& targets, const std::vector<int64_t>& bounds,
+                                 torch::ScalarType compute);
 
   const ModelConfig& config() const { return config_; }
+  std::vector<DecoderLayer>& layers() { return layers_; }
 
  private:
   const torch::Tensor& head_weight() const { return head_.defined() ? head_ : embedding_; }

@@ -19,6 +19,13 @@ class AdamW {
   /// Matrices decay, vectors (norms) do not.
   AdamW(std::vector<Parameter> parameters, const TrainConfig& config);
 
+  /// From here on the update of what `mask` (bool, of the parameter's shape) leaves out is scaled by
+  /// `pruned_scale`, and all of the parameter shrinks by the learning rate times `l1` each step.
+  void set_mask(const std::string& parameter, torch::Tensor mask, double pruned_scale, double l1);
+
+  /// Forgets the moments of the parameter's weights where `where` (bool) is true.
+  void reset_moments(const std::string& parameter, const torch::Tensor& where);
+
   /// One step with the gradients multiplied by `grad_scale`. Parameters without a gradient are left alone.
   void step(double learning_rate, double grad_scale);
   void zero_grad();
@@ -26,8 +33,8 @@ class AdamW {
   /// Root of the summed squares of all gradients, accumulated in double.
   double grad_norm() const;
 
-  /// Tensors "<name>.exp_avg", "<name>.exp_avg_sq", fp32, and the number of steps taken: everything there is to
-  /// save. Writing into the tensors restores them.
+  /// Tensors "<name>.exp_avg", "<name>.exp_avg_sq", fp32, and the number of steps taken: everything there is
+  /// to save. Writing into the tensors restores them.
   std::vector<Parameter> state() const;
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
@@ -37,7 +44,10 @@ class AdamW {
     Parameter parameter;
     torch::Tensor mean, square;
     double decay;
+    torch::Tensor mask = {};  ///< undefined where nothing is masked
+    double pruned_scale = 1, l1 = 0;
   };
+  Slot& slot_of(const std::string& parameter);
   void update(Slot& slot, double learning_rate, double grad_scale) const;
 
   std::vector<Slot> slots_;

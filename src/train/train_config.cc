@@ -16,8 +16,9 @@ template <typename Number>
 Status parse_number(std::string_view key, std::string_view text, Number& field) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), field);
   if (error == std::errc() && end == text.data() + text.size()) return {};
-  return Error{"'" + std::string(key) + "' must be " + (std::is_integral_v<Number> ? "an integer" : "a number") +
-               ", found '" + std::string(text) + "'"};
+  return Error{"'" + std::string(key) + "' must be " +
+               (std::is_integral_v<Number> ? "an integer" : "a number") + ", found '" + std::string(text) +
+               "'"};
 }
 
 Status parse_field(std::string_view key, std::string_view text, int64_t& field) {
@@ -31,9 +32,15 @@ Status parse_field(std::string_view, std::string_view text, std::string& field) 
   return {};
 }
 
-bool has_type(const nlohmann::json& value, const int64_t&) { return value.is_number_integer(); }
-bool has_type(const nlohmann::json& value, const double&) { return value.is_number(); }
-bool has_type(const nlohmann::json& value, const std::string&) { return value.is_string(); }
+bool has_type(const nlohmann::json& value, const int64_t&) {
+  return value.is_number_integer();
+}
+bool has_type(const nlohmann::json& value, const double&) {
+  return value.is_number();
+}
+bool has_type(const nlohmann::json& value, const std::string&) {
+  return value.is_string();
+}
 
 Status check_counts(const TrainConfig& c) {
   const std::pair<const char*, int64_t> counts[] = {
@@ -44,11 +51,12 @@ Status check_counts(const TrainConfig& c) {
       {"eval_steps", c.eval_steps},
       {"save_steps", c.save_steps},
       {"save_total_limit", c.save_total_limit},
+      {"max_bad_batches", c.max_bad_batches},
   };
   for (const auto& [key, value] : counts) {
     if (value < 1 || value > kMaxCount) {
-      return Error{"'" + std::string(key) + "' must be between 1 and " + std::to_string(kMaxCount) + ", found " +
-                   std::to_string(value)};
+      return Error{"'" + std::string(key) + "' must be between 1 and " + std::to_string(kMaxCount) +
+                   ", found " + std::to_string(value)};
     }
   }
   if (c.sequence_length > kMaxStepTokens / c.batch_size ||
@@ -57,6 +65,7 @@ Status check_counts(const TrainConfig& c) {
                  std::to_string(kMaxStepTokens) + " tokens"};
   }
   if (c.eval_tokens < 0) return Error{"'eval_tokens' must not be negative"};
+  if (c.mask_interval < 0) return Error{"'mask_interval' must not be negative"};
   return {};
 }
 
@@ -74,7 +83,16 @@ Status check_ratios(const TrainConfig& c) {
       {"adam_epsilon", c.adam_epsilon, 1e-20, 1},
       {"weight_decay", c.weight_decay, 0, 100},
       {"max_grad_norm", c.max_grad_norm, 0, 1e9},
+      {"spike_threshold", c.spike_threshold, 0, 1e9},
       {"heldout_fraction", c.heldout_fraction, 1e-6, 0.5},
+      {"sparsity_begin_ratio", c.sparsity_begin_ratio, 0, 1},
+      {"sparsity_end_ratio", c.sparsity_end_ratio, c.sparsity_begin_ratio, 1},
+      {"mask_freeze_ratio", c.mask_freeze_ratio, c.sparsity_end_ratio, 1},
+      {"pruned_update_scale", c.pruned_update_scale, 0, 1},
+      {"rigl_fraction", c.rigl_fraction, 0, 1},
+      {"l1", c.l1, 0, 1000},
+      {"distill_weight", c.distill_weight, 0, 1},
+      {"quantize_begin_ratio", c.quantize_begin_ratio, c.sparsity_end_ratio, 1},
   };
   for (const Range& r : ranges) {
     if (r.value >= r.low && r.value <= r.high) continue;
@@ -91,6 +109,9 @@ Status validate(const TrainConfig& config) {
   RF_TRY_VOID(check_ratios(config));
   if (config.precision != "auto" && config.precision != "bf16" && config.precision != "fp32") {
     return Error{"'precision' must be auto, bf16 or fp32, found '" + config.precision + "'"};
+  }
+  if (config.mask_method != "magnitude" && config.mask_method != "rigl" && config.mask_method != "static") {
+    return Error{"'mask_method' must be magnitude, rigl or static, found '" + config.mask_method + "'"};
   }
   if (config.device != "cpu" && config.device != "cuda") {
     return Error{"'device' must be cpu or cuda, found '" + config.device + "'"};

@@ -23,12 +23,24 @@ struct TrainConfig {
   double adam_epsilon = 1e-8;
   double weight_decay = 0.1;
   double max_grad_norm = 1.0;
+  double spike_threshold = 12;
+  int64_t max_bad_batches = 10;
   int64_t seed = 0;
   int64_t eval_steps = 250;
   int64_t eval_tokens = 65536;
   int64_t save_steps = 250;
   int64_t save_total_limit = 2;
   double heldout_fraction = 0.02;
+  std::string mask_method = "magnitude";
+  int64_t mask_interval = 0;
+  double sparsity_begin_ratio = 0;
+  double sparsity_end_ratio = 0.4;
+  double mask_freeze_ratio = 0.8;
+  double pruned_update_scale = 0.1;
+  double rigl_fraction = 0.3;
+  double l1 = 0.01;
+  double quantize_begin_ratio = 0.6;
+  double distill_weight = 0.5;
   std::string precision = "auto";
   std::string device = "cpu";
 
@@ -51,12 +63,30 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("adam_epsilon", c.adam_epsilon, "AdamW's epsilon");
   visit("weight_decay", c.weight_decay, "decoupled, on matrices only");
   visit("max_grad_norm", c.max_grad_norm, "gradients are scaled down to this norm; 0 leaves them alone");
+  visit("spike_threshold", c.spike_threshold,
+        "batches whose loss is so many deviations above the last ones' are skipped; 0 skips none");
+  visit("max_bad_batches", c.max_bad_batches,
+        "so many skipped ones in a row (spikes, and losses that are no numbers) end the run; three roll it back");
   visit("seed", c.seed, "of the initial weights and the order of the data");
   visit("eval_steps", c.eval_steps, "steps between held-out evaluations");
   visit("eval_tokens", c.eval_tokens, "held-out tokens looked at each time; 0 for all");
   visit("save_steps", c.save_steps, "steps between checkpoints");
   visit("save_total_limit", c.save_total_limit, "checkpoints kept");
   visit("heldout_fraction", c.heldout_fraction, "share of the documents held out");
+  visit("mask_method", c.mask_method,
+        "how sparse weights are chosen: magnitude, rigl, or static (drawn once at random)");
+  visit("mask_interval", c.mask_interval, "steps between choices; 0: a 40th of the run, at most 1000");
+  visit("sparsity_begin_ratio", c.sparsity_begin_ratio, "share of the steps after which weights begin to go");
+  visit("sparsity_end_ratio", c.sparsity_end_ratio,
+        "share of the steps after which as many are gone as shall be");
+  visit("mask_freeze_ratio", c.mask_freeze_ratio, "share of the steps after which the choice is final");
+  visit("pruned_update_scale", c.pruned_update_scale, "part of AdamW's update that absent weights receive");
+  visit("rigl_fraction", c.rigl_fraction,
+        "share of the weights that RigL replaces at first; it falls with a cosine");
+  visit("l1", c.l1, "decoupled L1 of sparse matrices: they shrink by the rate times this each step");
+  visit("quantize_begin_ratio", c.quantize_begin_ratio,
+        "share of the steps after which weights are trained as weight_bits will hold them");
+  visit("distill_weight", c.distill_weight, "how much a --teacher's opinion counts against the text's, 0 to 1");
   visit("precision", c.precision, "of matrix products: bf16, fp32, or auto (bf16 where the hardware has it)");
   visit("device", c.device, "cpu or cuda");
 }
@@ -64,8 +94,8 @@ void visit_fields(Config& c, Visitor&& visit) {
 /// Ranges; the error names the key.
 Status validate(const TrainConfig& config);
 
-/// Sets one field from text; the error names the key, the type expected and the text found. False if there is no
-/// such key.
+/// Sets one field from text; the error names the key, the type expected and the text found. False if there is
+/// no such key.
 Result<bool> set_field(TrainConfig& config, std::string_view key, std::string_view value);
 
 std::string train_config_to_json(const TrainConfig& config);

@@ -20,6 +20,7 @@
 #include "train/modules.h"
 #include "train/optimizer.h"
 #include "train/setup.h"
+#include "train/sparsifier.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -39,10 +40,19 @@ Result<torch::Device> open_device(const std::string& name) {
   return torch::Device(name);
 }
 
+/// Bad batches in a row after which the weights are taken for the cause.
+constexpr int64_t kRollBackAfter = 3;
+
+void remark(const TrainRequest& request, const std::string& text) {
+  if (!request.quiet) std::fprintf(stderr, "%s\n", text.c_str());
+}
+
 /// One run in progress: the parts, and what is done to them each step.
 class Run {
  public:
-  Run(const TrainRequest& request, RunSetup setup, PreparedData data, CausalLm model, torch::Device device)
+  /// `fresh`: the model's weights are drawn, not trained.
+  Run(const TrainRequest& request, RunSetup setup, PreparedData data, CausalLm model, torch::Device device,
+      bool fresh)
       : request_(request),
         recipe_(setup.recipe),
         data_(std::move(data)),
@@ -50,15 +60,25 @@ class Run {
         device_(device),
         compute_(compute_type(recipe_)),
         optimizer_(parameters_of(model_), recipe_),
+        sparsifier_(model_, optimizer_, recipe_, fresh),
         order_(data_.train, recipe_.sequence_length, static_cast<uint64_t>(recipe_.seed)),
-        piece_bytes_(piece_bytes(data_.vocabulary)) {}
+        piece_bytes_(piece_bytes(data_.vocabulary)) {
+    progression_.data = data_.train.fingerprint();
+  }
 
   Status restore(const fs::path& checkpoint) {
     RF_TRY_VOID(load_weights(checkpoint, model_));
-    RF_TRY(progression_, load_trainer_state(checkpoint, optimizer_));
+    const uint64_t data = progression_.data;
+    RF_TRY(progression_, load_trainer_state(checkpoint, optimizer_, sparsifier_));
+    if (progression_.data != data) {
+      return Error{checkpoint.string() + ": was trained on other text than --data now holds; go on with the same " +
+                   "text, or start a new run with --from " + checkpoint.string()};
+    }
     checkpoint_ = checkpoint;
     return {};
   }
+
+  void learn_from(CausalLm teacher) { teacher_ = std::move(teacher); }
 
   Result<TrainReport> train();
 
@@ -66,20 +86,27 @@ class Run {
   struct StepResult {
     double loss, grad_norm;
   };
-  Result<StepResult> step(double learning_rate);
+  StepResult compute_gradients();
+  /// Takes batches until one is good.
+  Result<StepResult> step(double learning_rate, MetricsLog& log);
+  Status skip_batch(const std::string& wrong, MetricsLog& log);
+  torch::Tensor loss_sum(const BatchTensors& batch);
   std::vector<PackedBatch> take_batches();
   Status evaluate(MetricsLog& log);
   Status save();
   TrainReport report(bool interrupted) const;
+  double step_macs(const ModelConfig& model) const;
   double seconds() const { return progression_.seconds + session_.seconds(); }
 
   const TrainRequest& request_;
   TrainConfig recipe_;
   PreparedData data_;
   CausalLm model_;
+  CausalLm teacher_{nullptr};
   torch::Device device_;
   torch::ScalarType compute_;
   AdamW optimizer_;
+  Sparsifier sparsifier_;
   PackedRows order_;
   std::vector<int32_t> piece_bytes_;
   Progression progression_;
@@ -97,7 +124,12 @@ std::vector<PackedBatch> Run::take_batches() {
   return batches;
 }
 
-Result<Run::StepResult> Run::step(double learning_rate) {
+torch::Tensor Run::loss_sum(const BatchTensors& batch) {
+  if (teacher_.is_empty()) return model_->loss_sum(batch.ids, batch.targets, batch.bounds, compute_);
+  return model_->distillation_sum(*teacher_, recipe_.distill_weight, batch.ids, batch.targets, batch.bounds, compute_);
+}
+
+Run::StepResult Run::compute_gradients() {
   const std::vector<PackedBatch> batches = take_batches();
   int64_t targets = 0;
   for (const PackedBatch& batch : batches) {
@@ -108,25 +140,53 @@ Result<Run::StepResult> Run::step(double learning_rate) {
   double nats = 0;
   for (const PackedBatch& batch : batches) {
     const BatchTensors tensors = to_tensors(batch, device_);
-    const torch::Tensor loss = model_->loss_sum(tensors.ids, tensors.targets, tensors.bounds, compute_);
+    const torch::Tensor loss = loss_sum(tensors);
     (loss * per_target).backward();
     nats += loss.item<double>();
   }
-  const double norm = optimizer_.grad_norm();
-  if (!std::isfinite(norm) || !std::isfinite(nats)) {
-    return Error{"step " + std::to_string(progression_.step + 1) + ": the loss or its gradient is not finite (loss " +
-                 std::to_string(nats * per_target) + "); go on from " +
-                 (checkpoint_.empty() ? "the start" : checkpoint_.string()) + " with --resume and a lower --set learning_rate=..."};
+  return {nats * per_target, optimizer_.grad_norm()};
+}
+
+Result<Run::StepResult> Run::step(double learning_rate, MetricsLog& log) {
+  while (true) {
+    const StepResult result = compute_gradients();
+    const std::string wrong = progression_.guard.judge(result.loss, result.grad_norm, recipe_.spike_threshold);
+    if (wrong.empty()) {
+      const bool clip = recipe_.max_grad_norm > 0 && result.grad_norm > recipe_.max_grad_norm;
+      optimizer_.step(learning_rate, clip ? recipe_.max_grad_norm / result.grad_norm : 1.0);
+      ++progression_.step;
+      return result;
+    }
+    RF_TRY_VOID(skip_batch(wrong, log));
   }
-  const bool clip = recipe_.max_grad_norm > 0 && norm > recipe_.max_grad_norm;
-  optimizer_.step(learning_rate, clip ? recipe_.max_grad_norm / norm : 1.0);
-  ++progression_.step;
-  return StepResult{nats * per_target, norm};
+}
+
+Status Run::skip_batch(const std::string& wrong, MetricsLog& log) {
+  const int64_t in_row = progression_.guard.bad_in_row;
+  const std::string place = "step " + std::to_string(progression_.step + 1) + ": " + wrong;
+  RF_TRY_VOID(log.write(SkippedBatch{progression_.step, progression_.rows * recipe_.sequence_length, wrong}));
+  if (in_row >= recipe_.max_bad_batches) {
+    return Error{place + ", in " + std::to_string(in_row) + " batches in a row; go on from " +
+                 (checkpoint_.empty() ? "the start" : checkpoint_.string()) +
+                 " with --resume and a lower --set learning_rate=..."};
+  }
+  remark(request_, place + "; the batch is skipped");
+  if (in_row != kRollBackAfter || checkpoint_.empty()) return {};
+  // The weights themselves have gone astray: back to where they were saved, but on with the text.
+  const Progression ahead = progression_;
+  RF_TRY_VOID(restore(checkpoint_));
+  progression_.rows = ahead.rows;
+  progression_.guard.bad_in_row = in_row;
+  RF_TRY(log, MetricsLog::open(request_.out / "metrics.jsonl", progression_.step));
+  const std::string rolled_back = "rolled back to " + checkpoint_.string();
+  RF_TRY_VOID(log.write(SkippedBatch{progression_.step, progression_.rows * recipe_.sequence_length, rolled_back}));
+  remark(request_, rolled_back);
+  return {};
 }
 
 Status Run::evaluate(MetricsLog& log) {
-  heldout_ = evaluate_heldout(model_, data_.heldout, recipe_.sequence_length, recipe_.batch_size, recipe_.eval_tokens,
-                              piece_bytes_, compute_, device_);
+  heldout_ = evaluate_heldout(model_, data_.heldout, recipe_.sequence_length, recipe_.batch_size,
+                              recipe_.eval_tokens, piece_bytes_, compute_, device_);
   heldout_.step = progression_.step;
   if (progression_.step == 0) progression_.first_heldout = heldout_.bits_per_byte;
   return log.write(heldout_);
@@ -135,8 +195,14 @@ Status Run::evaluate(MetricsLog& log) {
 Status Run::save() {
   Progression saved = progression_;
   saved.seconds = seconds();
-  RF_TRY(checkpoint_, save_checkpoint(request_.out, model_, optimizer_, saved, recipe_, data_.tokenizer_model));
+  RF_TRY(checkpoint_, save_checkpoint(request_.out, model_, optimizer_, sparsifier_, saved, recipe_,
+                                      data_.tokenizer_model));
   return {};
+}
+
+double Run::step_macs(const ModelConfig& model) const {
+  const auto rows = static_cast<double>(recipe_.batch_size * recipe_.gradient_accumulation_steps);
+  return 3 * rows * forward_macs(model, recipe_.sequence_length);
 }
 
 TrainReport Run::report(bool interrupted) const {
@@ -144,6 +210,8 @@ TrainReport Run::report(bool interrupted) const {
           .steps = progression_.step,
           .tokens = progression_.rows * recipe_.sequence_length,
           .parameters = count_parameters(model_->config()).total(),
+          .step_macs = step_macs(model_->config()),
+          .dense_step_macs = step_macs(dense_twin(model_->config())),
           .seconds = seconds(),
           .first_bits_per_byte = progression_.first_heldout,
           .last_bits_per_byte = heldout_.bits_per_byte,
@@ -161,10 +229,11 @@ Result<TrainReport> Run::train() {
   while (progression_.step < recipe_.max_steps) {
     const double rate = learning_rate_at(recipe_, progression_.step);
     const Stopwatch stopwatch;
-    RF_TRY(const StepResult result, step(rate));
+    RF_TRY(const StepResult result, step(rate, log));
     const double tokens_per_s = static_cast<double>(recipe_.tokens_per_step()) / stopwatch.seconds();
     RF_TRY_VOID(log.write(StepMetrics{progression_.step, result.loss, rate, result.grad_norm,
                                       progression_.rows * recipe_.sequence_length, tokens_per_s, seconds()}));
+    if (const auto moved = sparsifier_.after_step(progression_.step)) RF_TRY_VOID(log.write(*moved));
     char note[96];
     std::snprintf(note, sizeof note, "loss %.3f  held-out %.3f bits/byte  %s tok/s", result.loss,
                   heldout_.bits_per_byte, format_count(tokens_per_s).c_str());
@@ -182,18 +251,27 @@ Result<TrainReport> Run::train() {
   return report(/*interrupted=*/false);
 }
 
-void remark(const TrainRequest& request, const std::string& text) {
-  if (!request.quiet) std::fprintf(stderr, "%s\n", text.c_str());
+Result<CausalLm> load_teacher(const fs::path& path, int64_t vocab_size) {
+  RF_TRY(const fs::path directory, resolve_checkpoint(path));
+  RF_TRY(const ModelConfig config, load_config(directory / "config.json"));
+  if (config.vocab_size != vocab_size) {
+    return Error{directory.string() + ": a teacher's 'vocab_size' must be the model's, " + std::to_string(vocab_size) +
+                 ", found " + std::to_string(config.vocab_size)};
+  }
+  CausalLm teacher(config, /*seed=*/0);
+  RF_TRY_VOID(load_weights(directory, teacher));
+  return teacher;
 }
 
 std::string describe(const RunSetup& setup, const PreparedData& data, torch::ScalarType compute) {
   const ParameterCounts counts = count_parameters(setup.model);
   return "model: " + format_count(static_cast<double>(counts.total())) + " parameters (" +
-         format_count(static_cast<double>(counts.total() - counts.embedding)) + " besides the embedding); data: " +
-         format_count(static_cast<double>(data.train.tokens())) + " tokens to train on, " +
-         format_count(static_cast<double>(data.heldout.tokens())) + " held out; " +
-         std::to_string(setup.recipe.max_steps) + " steps of " + std::to_string(setup.recipe.tokens_per_step()) +
-         " tokens in " + (compute == torch::kBFloat16 ? "bf16" : "fp32");
+         format_count(static_cast<double>(counts.total() - counts.embedding)) +
+         " besides the embedding); data: " + format_count(static_cast<double>(data.train.tokens())) +
+         " tokens to train on, " + format_count(static_cast<double>(data.heldout.tokens())) + " held out; " +
+         std::to_string(setup.recipe.max_steps) + " steps of " +
+         std::to_string(setup.recipe.tokens_per_step()) + " tokens in " +
+         (compute == torch::kBFloat16 ? "bf16" : "fp32");
 }
 
 std::string describe_ring(const ModelConfig& model) {
@@ -224,14 +302,13 @@ Result<TrainReport> run_training(const TrainRequest& request) {
                  std::to_string(data.vocabulary.pieces.size()) + " pieces, but 'vocab_size' is " +
                  std::to_string(setup.model.vocab_size)};
   }
-  if (data.vocabulary.bos_id != setup.model.bos_token_id || data.vocabulary.eos_id != setup.model.eos_token_id) {
-    return Error{data.tokenizer_model.string() + ": the tokenizer's ids for the start and end of a text are " +
+  if (data.vocabulary.bos_id != setup.model.bos_token_id ||
+      data.vocabulary.eos_id != setup.model.eos_token_id) {
+    return Error{data.tokenizer_model.string() +
+                 ": the tokenizer's ids for the start and end of a text are " +
                  std::to_string(data.vocabulary.bos_id) + " and " + std::to_string(data.vocabulary.eos_id) +
-                 ", but 'bos_token_id' and 'eos_token_id' are " + std::to_string(setup.model.bos_token_id) + " and " +
-                 std::to_string(setup.model.eos_token_id)};
-  }
-  if (setup.resume_from && !data.reused) {
-    remark(request, "warning: the data were prepared anew; if the text changed, this run is another one from here on");
+                 ", but 'bos_token_id' and 'eos_token_id' are " + std::to_string(setup.model.bos_token_id) +
+                 " and " + std::to_string(setup.model.eos_token_id)};
   }
   CausalLm model(setup.model, static_cast<uint64_t>(setup.recipe.seed));
   model->to(device);
@@ -243,10 +320,17 @@ Result<TrainReport> run_training(const TrainRequest& request) {
     RF_TRY(const fs::path directory, resolve_checkpoint(*request.from));
     RF_TRY_VOID(load_weights(directory, model));
   }
-  Run run(request, std::move(setup), std::move(data), std::move(model), device);
+  const int64_t vocab_size = setup.model.vocab_size;
+  const bool fresh = !resume_from && !request.from;
+  Run run(request, std::move(setup), std::move(data), std::move(model), device, fresh);
   if (resume_from) {
     RF_TRY_VOID(run.restore(*resume_from));
     remark(request, "resuming from " + resume_from->string());
+  }
+  if (request.teacher) {
+    RF_TRY(CausalLm teacher, load_teacher(*request.teacher, vocab_size));
+    teacher->to(device);
+    run.learn_from(std::move(teacher));
   }
   return run.train();
 }

@@ -144,5 +144,35 @@ TEST_F(TrainingHalf, UnwritableOutput) {
   expect_failure(run_ringflash({"train", "--data", path("data"), "--out", path("file/run"), "--steps", "1"}), "file/run");
 }
 
+TEST_F(TrainingHalf, CompressesAndHeals) {
+  write_prose();
+  ASSERT_EQ(train({"--set", "intermediate_size=128"}).exit_code, 0);
+  write("calib.txt", prose(9000, 5));
+  const Arguments compress = {"compress", "--from", path("run"), "--calib", path("calib.txt"), "--json"};
+  const auto with = [&](const Arguments& extra) {
+    Arguments arguments = compress;
+    arguments.insert(arguments.end(), extra.begin(), extra.end());
+    return run_ringflash(arguments);
+  };
+  const Outcome once = with({"--out", path("small")});
+  ASSERT_EQ(once.exit_code, 0) << once.err;
+  const auto report = nlohmann::json::parse(once.out);
+  EXPECT_EQ(report["checkpoint"], path("small"));
+  EXPECT_EQ(report["active_weights"].get<double>() / report["linear_weights"].get<double>(), 12.0 / 64);
+  EXPECT_TRUE(fs::exists(directory_ / "small" / "model.safetensors"));
+
+  const Outcome healed = with({"--out", path("healed"), "--heal-steps", "3", "--data", path("data")});
+  ASSERT_EQ(healed.exit_code, 0) << healed.err;
+  EXPECT_EQ(nlohmann::json::parse(healed.out)["checkpoint"], path("healed/checkpoint-3"));
+
+  expect_failure(with({"--out", path("small")}), "does not exist yet");
+  write("short.txt", "too short");
+  Arguments short_text = {"compress", "--from", path("run"), "--calib", path("short.txt"), "--out", path("never")};
+  expect_failure(run_ringflash(short_text), "tokens to calibrate");
+  EXPECT_FALSE(fs::exists(directory_ / "never"));
+  EXPECT_EQ(with({"--out", path("never"), "--sparsity", "0.5", "--bits", "4"}).exit_code, 2);
+  EXPECT_EQ(with({"--out", path("never"), "--method", "luck"}).exit_code, 2);
+}
+
 }  // namespace
 }  // namespace ringflash::testing

@@ -41,6 +41,7 @@ TEST_F(ConfigGgufTest, EveryNumberComesBackExactly) {
   configs[0].tie_word_embeddings = false;
   configs[0].attention_mode = AttentionMode::kBidirectional;
   configs[1].ring.select = GlobalSelect::kTopPages;
+  configs[0].sparsity = {SparsePattern::kBlock, 16, 8, {"k_proj=fine", "v_proj=none"}};
   configs[1].ring.top_pages_factor = 7;
   configs[1].ring.top_pages_run = 64;
   for (const ModelConfig& config : configs) {

@@ -47,6 +47,7 @@ TEST(ConfigJson, EveryNumberComesBackExactly) {
   configs[1].ring.select = GlobalSelect::kTopPages;
   configs[1].ring.top_pages_factor = 7;
   configs[1].ring.top_pages_run = 64;
+  configs[2].sparsity = {SparsePattern::kFine, 16, 4, {"layers.0.=none", "down_proj=block"}};
   for (const ModelConfig& config : configs) {
     const auto read = config_from_json(config_to_json(config));
     ASSERT_TRUE(read) << read.error().message;
@@ -80,7 +81,11 @@ TEST(ConfigJson, WritesHuggingFacesNames) {
                          {"top_pages_factor", 2},
                          {"top_pages_run", 32},
                          {"attention", {"ring", "full"}},
-                         {"attention_mode", "causal"}};
+                         {"attention_mode", "causal"},
+                         {"sparsity", "none"},
+                         {"sparsity_keep", 12},
+                         {"weight_bits", 16},
+                         {"sparsity_exceptions", json::array()}};
   EXPECT_EQ(written, expected);
 }
 

@@ -10,7 +10,10 @@
 #include "base/float16.h"
 #include "expect_close.h"
 #include "format/config_gguf.h"
+#include "format/quantize_q4_0.h"
 #include "format/quantize_q8_0.h"
+#include "format/quantize_sparse.h"
+#include "format/sparse_tensors.h"
 #include "format/tiny_checkpoint.h"
 #include "temporary_directory.h"
 
@@ -39,6 +42,12 @@ std::vector<float> decode(const GgufTensor& tensor) {
       const auto blocks = elements<BlockQ8_0>(tensor);
       floats.assign(blocks.size() * BlockQ8_0::kWeights, testing::kPoison);
       dequantize_q8_0(blocks, floats);
+      return floats;
+    }
+    case GgufType::kQ4_0: {
+      const auto blocks = elements<BlockQ4_0>(tensor);
+      floats.assign(blocks.size() * BlockQ4_0::kWeights, testing::kPoison);
+      dequantize_q4_0(blocks, floats);
       return floats;
     }
     case GgufType::kF16:
@@ -80,7 +89,7 @@ TEST_F(ExportGgufTest, ConfigVocabularyAndEveryTensorArrive) {
 
 TEST_F(ExportGgufTest, WeightsAreWithinTheirFormatsRounding) {
   const Checkpoint source = checkpoint(weights_);
-  for (const ExportFormat format : {ExportFormat::kBF16, ExportFormat::kQ8}) {
+  for (const ExportFormat format : {ExportFormat::kBF16, ExportFormat::kQ8, ExportFormat::kQ4}) {
     ASSERT_TRUE(export_gguf(source, out_, format, {}));
     const GgufFile file = GgufFile::open(out_).value();
     for (const TensorSpec& spec : tensor_inventory(config_)) {
@@ -94,9 +103,51 @@ TEST_F(ExportGgufTest, WeightsAreWithinTheirFormatsRounding) {
       // less.
       if (tensor.type == GgufType::kBF16) tolerance.relative = 0x1p-8;
       if (tensor.type == GgufType::kQ8_0) tolerance.absolute = 0.5 * largest / 127 * (1 + 0x1p-10);
+      // Q4_0: a step is max|w| / 8, and what would be 8 steps becomes 7.
+      if (tensor.type == GgufType::kQ4_0) tolerance.absolute = largest / 8 * (1 + 0x1p-10);
       testing::expect_close(decode(tensor), original, tolerance);
     }
   }
+}
+
+TEST_F(ExportGgufTest, SparseTensorsAreBlobsThatDecodeToTheWeights) {
+  config_.sparsity = {.pattern = SparsePattern::kFine, .keep = 8, .exceptions = {"v_proj=none"}};
+  for (auto& [name, values] : weights_) {
+    for (size_t i = 0; name.find("proj") != std::string::npos && i < values.size(); ++i) {
+      if (i % 8 != 3) values[i] = 0;
+    }
+  }
+  const Checkpoint source = checkpoint(weights_);
+  const auto inventory = tensor_inventory(config_);
+  for (const ExportFormat format : {ExportFormat::kS4, ExportFormat::kS8}) {
+    const auto report = export_gguf(source, out_, format, {});
+    ASSERT_TRUE(report) << report.error().message;
+    const GgufFile file = GgufFile::open(out_).value();
+    const auto sparse = read_sparse_tensors(file, inventory);
+    ASSERT_TRUE(sparse) << sparse.error().message;
+    EXPECT_EQ(sparse->size(), 2u * 5);  // of seven, v_proj is dense and down_proj has rows of 48
+    for (const auto& [name, blocks] : *sparse) {
+      const std::vector<float>& weights = weights_.at(name);
+      std::vector<float> decoded(weights.size()), expected(weights.size());
+      const RowBlocks all{0, blocks.shape.row_blocks()};
+      dequantize(blocks, file.find(name)->data.data(), all, decoded.data());
+      ASSERT_TRUE(fake_quantize(blocks, weights.data(), all, expected.data()));
+      EXPECT_EQ(decoded, expected) << name;
+    }
+    EXPECT_EQ(file.find(layer_tensor(0, "self_attn.v_proj.weight"))->type, GgufType::kQ8_0);
+    EXPECT_EQ(read_config(file).value(), config_);
+  }
+}
+
+TEST_F(ExportGgufTest, SparseFormatsNeedSparseWeights) {
+  const auto error_of = [&](const Checkpoint& source) {
+    const auto report = export_gguf(source, out_, ExportFormat::kS4, {});
+    return report ? "accepted" : report.error().message;
+  };
+  EXPECT_NE(error_of(checkpoint(weights_)).find("found 'sparsity' none"), std::string::npos);
+  config_.sparsity.pattern = SparsePattern::kFine;  // but all of the weights are there
+  EXPECT_NE(error_of(checkpoint(weights_)).find("q_proj.weight"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(out_));
 }
 
 TEST_F(ExportGgufTest, EachRoleHasItsType) {
@@ -154,10 +205,84 @@ TEST_F(ExportGgufTest, WeightsThatAreNoNumbersAreNamed) {
   EXPECT_EQ(error_with(1e9f, ExportFormat::kBF16), "accepted");
 }
 
+/// Keeps the first `keep` weights of each group of 64.
+void prune(Weights& weights, const ModelConfig& config, int64_t keep) {
+  for (const TensorSpec& spec : tensor_inventory(config)) {
+    if (spec.role != TensorRole::kLinear) continue;
+    std::vector<float>& values = weights.at(spec.name);
+    for (int64_t i = 0; i < spec.elements(); ++i) {
+      if (i % spec.shape[1] % kSparseInputs >= keep) values[i] = 0;
+    }
+  }
+}
+
+TEST_F(ExportGgufTest, SparseTensorsAreWhatTheQuantiserMakesOfThem) {
+  config_.sparsity = {.pattern = SparsePattern::kFine, .keep = 8, .exceptions = {"layers.0.=none"}};
+  prune(weights_, config_, 8);
+  const Checkpoint source = checkpoint(weights_);
+  for (const auto& [format, bits] : {std::pair{ExportFormat::kS4, SparseBits::k4}, {ExportFormat::kS8, SparseBits::k8}}) {
+    const auto report = export_gguf(source, out_, format, {});
+    ASSERT_TRUE(report) << report.error().message;
+    const GgufFile file = GgufFile::open(out_).value();
+    const SparseTensors sparse = read_sparse_tensors(file, tensor_inventory(config_)).value();
+    EXPECT_EQ(sparse.size(), 6u);  // of layer 1, but for down_proj with its rows of 48
+    for (const auto& [name, packed] : sparse) {
+      const GgufTensor& tensor = *file.find(name);
+      EXPECT_EQ(tensor.data.size(), static_cast<size_t>(packed.bytes()));
+      EXPECT_EQ(packed.bits, bits);
+      std::vector<float> decoded(weights_.at(name).size()), expected(decoded.size());
+      const RowBlocks all{0, packed.shape.row_blocks()};
+      dequantize(packed, tensor.data.data(), all, decoded.data());
+      ASSERT_TRUE(fake_quantize(packed, weights_.at(name).data(), all, expected.data()));
+      EXPECT_EQ(decoded, expected) << name;
+    }
+    EXPECT_EQ(file.find(layer_tensor(0, "self_attn.q_proj.weight"))->type, GgufType::kQ8_0);
+    EXPECT_EQ(file.find(layer_tensor(1, "mlp.down_proj.weight"))->type, GgufType::kBF16);
+    EXPECT_EQ(file.find(kEmbeddingTensor)->type, GgufType::kQ8_0);
+  }
+}
+
+TEST_F(ExportGgufTest, WeightsThatAreNotSparseAreRefused) {
+  const Checkpoint dense = checkpoint(weights_);
+  EXPECT_NE(export_gguf(dense, out_, ExportFormat::kS4, {}).error().message.find("this format needs sparse weights"),
+            std::string::npos);
+  config_.sparsity = {.pattern = SparsePattern::kFine, .keep = 12};
+  const auto report = export_gguf(checkpoint(weights_), out_, ExportFormat::kS4, {});
+  ASSERT_FALSE(report);
+  EXPECT_NE(report.error().message.find("q_proj.weight': row 0, group 0: expected at most 12 weights that are not "
+                                        "zero, found 64"),
+            std::string::npos)
+      << report.error().message;
+}
+
+TEST_F(ExportGgufTest, DamagedDescriptionsOfSparseTensorsAreNamed) {
+  const std::string name = layer_tensor(0, "self_attn.q_proj.weight");
+  const SparseFormat good{SparseBits::k4, {64, 64, 12}, 0};
+  const auto error_with = [&](const SparseFormat& written, const SparseFormat& blob, const std::string& tensor) {
+    GgufWriter writer;
+    write_sparse_tensors({{tensor, written}}, writer);
+    writer.add_tensor(name, GgufType::kI8, blob_shape(blob),
+                      [&] { return std::vector<std::byte>(static_cast<size_t>(blob.bytes())); });
+    EXPECT_TRUE(writer.write(out_));
+    const auto read = read_sparse_tensors(GgufFile::open(out_).value(), tensor_inventory(config_));
+    return read ? "accepted" : read.error().message;
+  };
+  EXPECT_EQ(error_with(good, good, name), "accepted");
+  EXPECT_EQ(error_with({SparseBits::k4, {64, 64, 7}, 0}, good, name),
+            "sparse tensor '" + name + "': expected 4, 8, 12 or 16 weights of 64, found 7");
+  EXPECT_EQ(error_with({SparseBits::k4, {64, 64, 12}, 84}, good, name),
+            "sparse tensor '" + name + "': expected a base exponent between -126 and 83, found 84");
+  EXPECT_EQ(error_with(good, {SparseBits::k4, {48, 64, 12}, 0}, name),
+            "sparse tensor '" + name +
+                "': expected a blob of 4 x 1 superblocks of 256 bytes, found another shape");
+  EXPECT_EQ(error_with(good, good, "model.norm.weight"),
+            "'ringflash.sparse.tensors' must name linear tensors of the model, found 'model.norm.weight'");
+}
+
 TEST(ExportFormatNames, AreParsed) {
   EXPECT_EQ(parse_export_format("bf16").value(), ExportFormat::kBF16);
   EXPECT_EQ(parse_export_format("q8").value(), ExportFormat::kQ8);
-  EXPECT_EQ(parse_export_format("q9").error().message, "the format must be bf16 or q8, found 'q9'");
+  EXPECT_EQ(parse_export_format("q9").error().message, "the format must be bf16, q8, q4, s8 or s4, found 'q9'");
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace {
 using testing::is_close;
 using testing::kPoison;
 
-enum class Format { kF32, kBf16, kQ8_0 };
+enum class Format { kF32, kBf16 };
 
 /// Values between poisoned ones, starting `offset` elements into the allocation: reading beyond either end
 /// shows.
@@ -35,8 +35,7 @@ struct Case {
         out(out_),
         x(tokens * in, offset, kPoison),
         dequantised(out * in, offset, kPoison),
-        bf16s(out * in, offset, bf16{0x7fff}),
-        blocks(out * in / BlockQ8_0::kWeights, offset, BlockQ8_0{fp16{0x7fff}, {}}) {
+        bf16s(out * in, offset, bf16{0x7fff}) {
     Rng rng(static_cast<uint64_t>(tokens * 1000003 + in * 101 + out));
     for (int64_t i = 0; i < tokens * in; ++i) x.data()[i] = static_cast<float>(rng.normal());
     for (int64_t i = 0; i < out * in; ++i) dequantised.data()[i] = set_weight(i, rng);
@@ -48,15 +47,6 @@ struct Case {
         return static_cast<float>(rng.normal());
       case Format::kBf16:
         return to_float(bf16s.data()[i] = to_bf16(static_cast<float>(rng.normal())));
-      case Format::kQ8_0: {
-        BlockQ8_0& block = blocks.data()[i / BlockQ8_0::kWeights];
-        if (i % BlockQ8_0::kWeights == 0) {
-          block.scale = to_fp16(static_cast<float>(0.001 + 0.01 * rng.uniform()));
-        }
-        auto& value = block.values[i % BlockQ8_0::kWeights];
-        value = static_cast<int8_t>(static_cast<int64_t>(rng.below(255)) - 127);
-        return to_float(block.scale) * static_cast<float>(value);
-      }
     }
     RF_UNREACHABLE();
   }
@@ -70,8 +60,6 @@ struct Case {
         return table.matmul_f32(rows, dequantised.data(), y, count, in, y_stride, out_begin, out_end);
       case Format::kBf16:
         return table.matmul_bf16(rows, bf16s.data(), y, count, in, y_stride, out_begin, out_end);
-      case Format::kQ8_0:
-        return table.matmul_q8_0(rows, blocks.data(), y, count, in, y_stride, out_begin, out_end);
     }
     RF_UNREACHABLE();
   }
@@ -86,7 +74,6 @@ struct Case {
   int64_t tokens, in, out;
   Guarded<float> x, dequantised;
   Guarded<bf16> bf16s;
-  Guarded<BlockQ8_0> blocks;
 };
 
 /// |error| <= u * (length of the longest chain of roundings) * sum |x w|, u = 2^-24: at least four lanes
@@ -120,7 +107,6 @@ void expect_product(Case& c, const Table& table, const float* y, int64_t y_strid
 class Matmul : public ::testing::TestWithParam<Format> {
  protected:
   std::vector<int64_t> inputs() const {
-    if (GetParam() == Format::kQ8_0) return {32, 64, 96, 256, 1056};
     return {1, 2, 3, 7, 31, 32, 33, 64, 100, 257, 1030, 1088};
   }
 };
@@ -187,34 +173,16 @@ TEST_P(Matmul, ManyOutputsAreCutIntoBlocks) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, Matmul, ::testing::Values(Format::kF32, Format::kBf16, Format::kQ8_0),
+INSTANTIATE_TEST_SUITE_P(Formats, Matmul, ::testing::Values(Format::kF32, Format::kBf16),
                          [](const auto& test) -> std::string {
                            switch (test.param) {
                              case Format::kF32:
                                return "F32";
                              case Format::kBf16:
                                return "BF16";
-                             case Format::kQ8_0:
-                               return "Q8_0";
                            }
                            RF_UNREACHABLE();
                          });
-
-TEST(MatmulQ8_0, ReadsEveryFiniteScale) {
-  std::vector<BlockQ8_0> rows;
-  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
-    if ((bits & 0x7c00u) != 0x7c00u) rows.push_back({fp16{static_cast<uint16_t>(bits)}, {1}});
-  }
-  const std::vector<float> x(BlockQ8_0::kWeights, 1.0f);
-  const auto out = static_cast<int64_t>(rows.size());
-  for (const Table* table : available_tables()) {
-    std::vector<float> y(rows.size(), kPoison);
-    table->matmul_q8_0(x.data(), rows.data(), y.data(), 1, BlockQ8_0::kWeights, out, 0, out);
-    for (int64_t o = 0; o < out; ++o) {
-      ASSERT_EQ(y[o], to_float(rows[o].scale)) << table->isa << " scale bits " << rows[o].scale.bits;
-    }
-  }
-}
 
 }  // namespace
 }  // namespace ringflash::kernels

@@ -36,7 +36,9 @@ std::vector<float> floats(const std::vector<bf16>& values) {
   return out;
 }
 
-const std::vector<bf16> poison(int64_t count) { return std::vector<bf16>(count, to_bf16(kPoison)); }
+const std::vector<bf16> poison(int64_t count) {
+  return std::vector<bf16>(count, to_bf16(kPoison));
+}
 
 TEST(RmsNormBackward, MatchesTheFormula) {
   constexpr float kEps = 1e-5f;
@@ -44,7 +46,8 @@ TEST(RmsNormBackward, MatchesTheFormula) {
   for (const Table* table : available_tables()) {
     for (const int64_t width : kSizes) {
       SCOPED_TRACE(std::string(table->isa) + " width " + std::to_string(width));
-      const auto x = random_floats(kRows * width, 1), gain = random_floats(width, 2), dy = random_floats(kRows * width, 3);
+      const auto x = random_floats(kRows * width, 1), gain = random_floats(width, 2),
+                 dy = random_floats(kRows * width, 3);
       std::vector<float> dx(kRows * width + 1, kPoison), dgain(width, 0.5f);
       table->rms_norm_backward(x.data(), gain.data(), dy.data(), dx.data(), dgain.data(), kRows, width, kEps);
       ASSERT_TRUE(std::isnan(dx.back())) << "wrote past the end";
@@ -65,7 +68,8 @@ TEST(RmsNormBackward, MatchesTheFormula) {
           const double pull = xr[i] * scale * scale / static_cast<double>(width);
           want_dx[row * width + i] = (double{dr[i]} * gain[i] - product * pull) * scale;
           want_dgain[i] += dr[i] * xr[i] * scale;
-          largest = std::max(largest, (std::abs(double{dr[i]} * gain[i]) + magnitude * std::abs(pull)) * scale);
+          largest =
+              std::max(largest, (std::abs(double{dr[i]} * gain[i]) + magnitude * std::abs(pull)) * scale);
         }
       }
       // dx is a difference of two terms, each known to about width/8 + 8 roundings of its own size.
@@ -159,31 +163,53 @@ TEST(CrossEntropyBf16, NanIsNotSwallowed) {
   }
 }
 
+std::vector<std::pair<int64_t, bool>> with_and_without_mask() {
+  std::vector<std::pair<int64_t, bool>> cases;
+  for (const int64_t count : kSizes) {
+    for (const bool masked : {false, true}) cases.emplace_back(count, masked);
+  }
+  return cases;
+}
+
 TEST(AdamW, MatchesTheFormula) {
-  const AdamWStep s = {.beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f, .rate = 0.02f, .root_correction = 1.5f,
-                       .decay = 0.001f, .grad_scale = 0.5f};
+  const AdamWStep s = {.beta1 = 0.9f,
+                       .beta2 = 0.95f,
+                       .epsilon = 1e-8f,
+                       .rate = 0.02f,
+                       .root_correction = 1.5f,
+                       .decay = 0.001f,
+                       .grad_scale = 0.5f,
+                       .pruned_scale = 0.1f,
+                       .shrink = 0.02f};
   for (const Table* table : available_tables()) {
-    for (const int64_t count : kSizes) {
-      SCOPED_TRACE(std::string(table->isa) + " count " + std::to_string(count));
+    for (const auto& [count, masked] : with_and_without_mask()) {
+      SCOPED_TRACE(std::string(table->isa) + " count " + std::to_string(count) + (masked ? " masked" : ""));
       const auto w0 = random_floats(count, 1), g = random_floats(count, 2), m0 = random_floats(count, 3);
       auto v0 = random_floats(count, 4);
       for (float& v : v0) v *= v;
       auto w = w0, m = m0, v = v0;
       for (auto* values : {&w, &m, &v}) values->push_back(kPoison);
-      table->adamw(w.data(), g.data(), m.data(), v.data(), count, s);
+      std::vector<uint8_t> mask(static_cast<size_t>(count));
+      for (int64_t i = 0; i < count; ++i) mask[i] = i % 3 == 1;
+      table->adamw(w.data(), g.data(), m.data(), v.data(), masked ? mask.data() : nullptr, count, s);
       std::vector<double> want_w, want_m, want_v;
       for (int64_t i = 0; i < count; ++i) {
         const double grad = 0.5 * g[i];
         want_m.push_back(double{s.beta1} * m0[i] + (1 - double{s.beta1}) * grad);
         want_v.push_back(double{s.beta2} * v0[i] + (1 - double{s.beta2}) * grad * grad);
-        want_w.push_back(w0[i] - double{s.decay} * w0[i] -
-                         double{s.rate} * want_m[i] / (std::sqrt(want_v[i]) * s.root_correction + s.epsilon));
+        const double scale = masked && mask[i] == 0 ? double{s.pruned_scale} : 1.0;
+        const double change =
+            double{s.rate} * want_m[i] / (std::sqrt(want_v[i]) * s.root_correction + s.epsilon);
+        const double moved = w0[i] - scale * (double{s.decay} * w0[i] + change);
+        const double rest = std::abs(moved) - scale * double{s.shrink};
+        want_w.push_back(rest < 0 ? 0 : std::copysign(rest, moved));
       }
       for (auto* values : {&w, &m, &v}) {
         ASSERT_TRUE(std::isnan(values->back())) << "wrote past the end";
         values->pop_back();
       }
-      // Each is a sum of at most three terms of order 1 with a handful of roundings; beta2's complement cancels.
+      // Each is a sum of at most three terms of order 1 with a handful of roundings; beta2's complement
+      // cancels.
       const testing::Tolerance tolerance{.absolute = 24 * kUnit, .relative = 24 * kUnit};
       expect_close(m, want_m, tolerance);
       expect_close(v, want_v, tolerance);

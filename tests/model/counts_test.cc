@@ -49,6 +49,15 @@ constexpr RingGeometry kGeometries[] = {
     {.window = 6, .stride = 3, .global_ratio = 1, .sink_tokens = 0},
 };
 
+TEST(DenseTwin, HasAllWeightsAndSeesEverything) {
+  ModelConfig config = preset("nano");
+  config.sparsity.pattern = SparsePattern::kFine;
+  const ModelConfig twin = dense_twin(config);
+  EXPECT_EQ(count_parameters(twin).active_linear, count_parameters(config).linear);
+  EXPECT_EQ(twin.attention, std::vector<AttentionKind>(6, AttentionKind::kFull));
+  EXPECT_LT(forward_macs(config, 8192), forward_macs(twin, 8192) / 2);
+}
+
 TEST(CountParameters, NanoIsCountedByHand) {
   const ParameterCounts counts = count_parameters(preset("nano"));
   // 6 layers of width 256: q and o 256*256, k and v 128*256, gate, up and down 768*256; a router of 2*256.

@@ -67,7 +67,7 @@ struct Loaded {
 
 /// Everything a config can vary in what a session does.
 std::vector<TinyModelOptions> variants() {
-  std::vector<TinyModelOptions> all(11);
+  std::vector<TinyModelOptions> all(12);
   all[1].config.ring.global_rope = true;
   all[2].config.tie_word_embeddings = false;
   all[3].matrices = GgufType::kBF16;
@@ -84,6 +84,7 @@ std::vector<TinyModelOptions> variants() {
   }
   all[10].config.ring.global_rope = true;
   all[10].config.ring.top_pages_run = 1;
+  all[11].matrices = GgufType::kQ4_0;
   for (size_t i = 0; i < all.size(); ++i) all[i].seed = i + 1;
   return all;
 }
@@ -97,14 +98,19 @@ constexpr testing::Tolerance kLogitTolerance = {.absolute = 2e-5};
 // another token makes it into a page, or another page is chosen.
 constexpr double kBf16Deviation = 2 * 4 * 0x1p-8 / 1.7320508;
 
-void expect_logits(const std::vector<float>& actual, const std::vector<double>& expected) {
-  if (kernels::table().key_type == kernels::KeyType::kF32)
+// Where weights are quantised, the inputs of 29 products are rounded to 8 bits: each by 1/127 of the largest of 64, half
+// of it at most and 1/sqrt(3) of that in the mean, and the largest of 64 is about 2.5 times their mean. Independent, they
+// add up to sqrt(29) of one; logits are of the order of 1. Twice that for pages chosen otherwise, as above.
+constexpr double kInt8Deviation = 2 * 5.39 * 2.5 / 127 / 2 / 1.7320508;
+
+void expect_logits(const std::vector<float>& actual, const std::vector<double>& expected, bool quantised = false) {
+  if (kernels::table().key_type == kernels::KeyType::kF32 && !quantised)
     return expect_close(actual, expected, kLogitTolerance);
   ASSERT_EQ(actual.size(), expected.size());
   double squares = 0;
   for (size_t i = 0; i < actual.size(); ++i)
     squares += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
-  EXPECT_LT(std::sqrt(squares / static_cast<double>(actual.size())), kBf16Deviation);
+  EXPECT_LT(std::sqrt(squares / static_cast<double>(actual.size())), quantised ? kBf16Deviation + kInt8Deviation : kBf16Deviation);
 }
 
 TEST(Session, MatchesThePlainModel) {
@@ -112,7 +118,8 @@ TEST(Session, MatchesThePlainModel) {
     SCOPED_TRACE("variant " + std::to_string(options.seed - 1));
     const Loaded loaded(options);
     const std::vector<int32_t> ids = random_ids(kTokens, options.config.vocab_size, options.seed);
-    expect_logits(loaded.logits(ids), testing::naive_logits(options.config, loaded.weights, ids));
+    const bool quantised = options.matrices == GgufType::kQ8_0 || options.matrices == GgufType::kQ4_0;
+    expect_logits(loaded.logits(ids), testing::naive_logits(options.config, loaded.weights, ids), quantised);
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "format/config_gguf.h"
+#include "format/quantize_q4_0.h"
 #include "format/quantize_q8_0.h"
 #include "model/tensors.h"
 
@@ -35,6 +36,12 @@ std::vector<std::byte> store(std::vector<float>& values, GgufType type) {
       std::vector<BlockQ8_0> stored(values.size() / BlockQ8_0::kWeights);
       quantize_q8_0(values, stored);
       dequantize_q8_0(stored, values);
+      return to_bytes(stored);
+    }
+    case GgufType::kQ4_0: {
+      std::vector<BlockQ4_0> stored(values.size() / BlockQ4_0::kWeights);
+      quantize_q4_0(values, stored);
+      dequantize_q4_0(stored, values);
       return to_bytes(stored);
     }
     case GgufType::kI8:

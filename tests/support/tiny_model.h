@@ -19,7 +19,7 @@ ModelConfig tiny_ring_config();
 
 struct TinyModelOptions {
   ModelConfig config = tiny_ring_config();
-  GgufType matrices = GgufType::kF32;  ///< type of all but norms and routers: F32, BF16 or Q8_0
+  GgufType matrices = GgufType::kF32;  ///< type of all but norms and routers: F32, BF16, Q8_0 or Q4_0
   uint64_t seed = 1;
   std::string leave_out = {};  ///< a tensor that the file shall lack
   std::string misshape = {};   ///< a tensor that gets one row more

@@ -15,35 +15,45 @@ namespace ringflash {
 namespace {
 
 namespace fs = std::filesystem;
+using torch::Tensor;
+
+ModelConfig sparse_config() {
+  ModelConfig config = preset_config("tiny").value();
+  config.sparsity = {.pattern = SparsePattern::kBlock, .exceptions = {"q_proj=fine", "o_proj=none"}};
+  return config;
+}
 
 class Checkpointing : public ::testing::Test {
  protected:
   void SetUp() override { ASSERT_TRUE(write_file(tokenizer_, "as it is").ok()); }
 
   Result<fs::path> save(int64_t step) {
-    return save_checkpoint(directory_.path(), model_, optimizer_, {.step = step, .rows = 4 * step, .seconds = 1.5},
-                           recipe_, tokenizer_);
+    return save_checkpoint(directory_.path(), model_, optimizer_, sparsifier_,
+                           {.step = step, .rows = 4 * step, .seconds = 1.5}, recipe_, tokenizer_);
   }
 
   const testing::TemporaryDirectory directory_;
   const fs::path tokenizer_ = directory_ / "tokenizer.model";
-  const ModelConfig config_ = preset_config("tiny").value();
+  const ModelConfig config_ = sparse_config();
   TrainConfig recipe_;
   CausalLm model_{config_, 1};
   AdamW optimizer_{parameters_of(model_), recipe_};
+  Sparsifier sparsifier_{model_, optimizer_, recipe_, /*fresh=*/true};
 };
 
 TEST_F(Checkpointing, RoundTripIsBitExact) {
   for (auto& [name, value] : parameters_of(model_)) value.mutable_grad() = torch::full_like(value, 0.25);
   optimizer_.step(0.01, 1.0);
+  ASSERT_TRUE(sparsifier_.after_step(recipe_.max_steps / 2));
   const Result<fs::path> saved = save(7);
   ASSERT_TRUE(saved.ok()) << saved.error().message;
   EXPECT_EQ(*saved, directory_ / "checkpoint-7");
 
   CausalLm model(config_, 2);
   AdamW optimizer(parameters_of(model), recipe_);
+  Sparsifier sparsifier(model, optimizer, recipe_, /*fresh=*/true);
   ASSERT_TRUE(load_weights(*saved, model).ok());
-  const Result<Progression> progression = load_trainer_state(*saved, optimizer);
+  const Result<Progression> progression = load_trainer_state(*saved, optimizer, sparsifier);
   ASSERT_TRUE(progression.ok()) << progression.error().message;
   EXPECT_EQ(progression->step, 7);
   EXPECT_EQ(progression->rows, 28);
@@ -51,10 +61,27 @@ TEST_F(Checkpointing, RoundTripIsBitExact) {
   EXPECT_EQ(*load_train_config(*saved), recipe_);
   const auto before = parameters_of(model_), after = parameters_of(model);
   for (size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(torch::equal(before[i].value, after[i].value));
+  const auto masks_before = sparsifier_.tensors(), masks_after = sparsifier.tensors();
+  ASSERT_EQ(masks_before.size(), 2u * 2 * 6);  // o_proj is none
+  for (size_t i = 0; i < masks_before.size(); ++i) {
+    EXPECT_TRUE(torch::equal(masks_before[i].value, masks_after[i].value)) << masks_before[i].name;
+  }
   const auto state_before = optimizer_.state(), state_after = optimizer.state();
   for (size_t i = 0; i < state_before.size(); ++i) {
     EXPECT_TRUE(torch::equal(state_before[i].value, state_after[i].value));
   }
+}
+
+TEST_F(Checkpointing, AbsentWeightsAreSavedAsZeros) {
+  ASSERT_TRUE(sparsifier_.after_step(recipe_.max_steps / 2));
+  const Result<fs::path> saved = save(1);
+  ASSERT_TRUE(saved.ok()) << saved.error().message;
+  CausalLm loaded(config_, 2);
+  ASSERT_TRUE(load_weights(*saved, loaded).ok());
+  const auto& ours = *model_->layers().front()->mlp->up_proj;
+  const Tensor seen = loaded->layers().front()->mlp->up_proj->weight;
+  EXPECT_TRUE(torch::equal(seen, ours.weight * ours.view.mask));
+  EXPECT_LT(seen.ne(0).sum().item<int64_t>(), seen.numel() / 4);
 }
 
 TEST_F(Checkpointing, KeepsTheLastFew) {

@@ -62,6 +62,8 @@ TEST_F(Training, LearnsAndWritesAWholeCheckpoint) {
 
 TEST_F(Training, ResumedLossesAreBitIdentical) {
   TrainRequest request = small_run(data_, out_, 20);
+  // Masks move before and after the point of resuming.
+  request.settings.insert(request.settings.end(), {{"sparsity", "fine"}, {"mask_interval", "2"}});
   request.settings.emplace_back("save_steps", "10");
   run(request);
   const std::vector<double> whole = losses(out_);
@@ -73,6 +75,26 @@ TEST_F(Training, ResumedLossesAreBitIdentical) {
   again.resume = true;
   EXPECT_EQ(run(again).steps, 20);
   EXPECT_EQ(losses(out_), whole);
+}
+
+TEST_F(Training, ExplodingLossesAreRolledBackAndEndTheRun) {
+  TrainRequest request = small_run(data_, out_, 400);
+  request.settings.insert(request.settings.end(),
+                          {{"save_steps", "1"}, {"learning_rate", "10"}, {"max_grad_norm", "0"}, {"adam_epsilon", "1e-20"},
+                           {"weight_decay", "100"}, {"warmup_ratio", "0.9"}, {"max_bad_batches", "5"}});
+  EXPECT_NE(failure(request).find("5 batches in a row"), std::string::npos);
+  EXPECT_TRUE(open_checkpoint(out_).ok()) << "what was saved stays";
+  EXPECT_NE(read_file(out_ / "metrics.jsonl").value().find("rolled back to"), std::string::npos);
+}
+
+TEST_F(Training, ResumingOnOtherTextIsRefused) {
+  TrainRequest request = small_run(data_, out_, 5);
+  run(request);
+  testing::write_corpus(data_, 13, 8000);
+  request.settings.emplace_back("max_steps", "6");
+  request.resume = true;
+  EXPECT_NE(failure(request).find("other text"), std::string::npos);
+  EXPECT_EQ(losses(out_).size(), 5u);
 }
 
 TEST_F(Training, ResumingACompleteRunChangesNothing) {

@@ -31,13 +31,4 @@ void matmul_bf16(const float* x, const bf16* w, float* y, int64_t tokens, int64_
          [&](int64_t o, int64_t i) { return to_float(w[o * in + i]); });
 }
 
-void matmul_q8_0(const float* x, const BlockQ8_0* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
-                 int64_t out_begin, int64_t out_end) {
-  constexpr int64_t kBlock = BlockQ8_0::kWeights;
-  matmul(x, y, tokens, in, y_stride, out_begin, out_end, [&](int64_t o, int64_t i) {
-    const BlockQ8_0& block = w[(o * in + i) / kBlock];
-    return to_float(block.scale) * static_cast<float>(block.values[i % kBlock]);
-  });
-}
-
 }  // namespace ringflash::kernels::ref

@@ -5,8 +5,8 @@
 
 namespace ringflash::kernels::ref {
 
-void rms_norm_backward(const float* x, const float* gain, const float* dy, float* dx, float* dgain, int64_t rows,
-                       int64_t width, float eps) {
+void rms_norm_backward(const float* x, const float* gain, const float* dy, float* dx, float* dgain,
+                       int64_t rows, int64_t width, float eps) {
   for (int64_t row = 0; row < rows; ++row, x += width, dy += width, dx += width) {
     double square = 0, product = 0;
     for (int64_t i = 0; i < width; ++i) {
@@ -30,7 +30,8 @@ void swiglu_bf16(const bf16* gate, const bf16* up, bf16* y, int64_t count) {
   }
 }
 
-void swiglu_backward_bf16(const bf16* gate, const bf16* up, const bf16* dy, bf16* dgate, bf16* dup, int64_t count) {
+void swiglu_backward_bf16(const bf16* gate, const bf16* up, const bf16* dy, bf16* dgate, bf16* dup,
+                          int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     const double g = to_float(gate[i]), u = to_float(up[i]), d = to_float(dy[i]);
     const double sigmoid = 1.0 / (1.0 + std::exp(-g));
@@ -53,13 +54,16 @@ void cross_entropy_bf16(bf16* logits, const int64_t* targets, float* loss, int64
   }
 }
 
-void adamw(float* w, const float* gradient, float* m, float* v, int64_t count, const AdamWStep& s) {
+void adamw(float* w, const float* gradient, float* m, float* v, const uint8_t* mask, int64_t count,
+           const AdamWStep& s) {
   for (int64_t i = 0; i < count; ++i) {
     const double g = static_cast<double>(gradient[i]) * s.grad_scale;
     const double mean = s.beta1 * static_cast<double>(m[i]) + (1.0 - s.beta1) * g;
     const double square = s.beta2 * static_cast<double>(v[i]) + (1.0 - s.beta2) * g * g;
     const double change = s.rate * mean / (std::sqrt(square) * s.root_correction + s.epsilon);
-    w[i] = static_cast<float>(w[i] - s.decay * static_cast<double>(w[i]) - change);
+    const double scale = mask == nullptr || mask[i] != 0 ? 1.0 : s.pruned_scale;
+    const double moved = w[i] - scale * (s.decay * static_cast<double>(w[i]) + change);
+    w[i] = static_cast<float>(std::copysign(std::max(std::abs(moved) - scale * s.shrink, 0.0), moved));
     m[i] = static_cast<float>(mean);
     v[i] = static_cast<float>(square);
   }

@@ -5,10 +5,9 @@
 // All six matrix products of attention are one function, multiply(), of the instruction set's own.
 #pragma once
 
-#include <cstdlib>
-
 #include "kernels/kernels.h"
 #include "kernels/simd/operands-inl.h"
+#include "kernels/simd/scratch-inl.h"
 #if defined(RF_AMX)
 #include "kernels/simd/products_amx-inl.h"
 #else
@@ -69,33 +68,6 @@ inline Vec exp2_weight(Vec x) {
   return exp2(x);
 #endif
 }
-
-/// Uninitialised floats, handed out in pieces that start on cache lines.
-class Scratch {
- public:
-  /// `floats`: the sizes of all pieces together, of which there are at most kMostPieces.
-  explicit Scratch(int64_t floats)
-      : base_(static_cast<float*>(
-            std::aligned_alloc(64, static_cast<size_t>(rounded(floats) + kMostPieces * 16) * sizeof(float)))),
-        next_(base_) {
-    if (base_ == nullptr) std::abort();
-  }
-  ~Scratch() { std::free(base_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  float* take(int64_t floats) {
-    float* piece = next_;
-    next_ += rounded(floats);
-    return piece;
-  }
-
- private:
-  static constexpr int64_t kMostPieces = 8;
-  static int64_t rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
-
-  float *base_, *next_;
-};
 
 /// Exchanges the off-diagonal halves of the 2 x 2 block that rows a and b, kWidth apart, belong to.
 template <int kWidth, int... kLane>

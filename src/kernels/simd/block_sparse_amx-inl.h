@@ -76,10 +76,17 @@ inline void forward_tiles(const BlockIndex& index, const Slot* weights, const Sl
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (int64_t first = 0; first < count; first += BlockIndex::kChunk) {
-      const int64_t odd = first / BlockIndex::kChunk % 2;
-      gather_columns<kTiles>(index.entry_column + begin + first, count - first, x, x_tile, gathered[odd]);
+    // Tile loads wait until what was just stored has reached the cache: a chunk is copied while the one before it is
+    // multiplied.
+    const auto gather = [&](int64_t first) {
+      gather_columns<kTiles>(index.entry_column + begin + first, count - first, x, x_tile,
+                             gathered[first / BlockIndex::kChunk % 2]);
       settle_memory();
+    };
+    if (count > 0) gather(0);
+    for (int64_t first = 0; first < count; first += BlockIndex::kChunk) {
+      if (first + BlockIndex::kChunk < count) gather(first + BlockIndex::kChunk);
+      const int64_t odd = first / BlockIndex::kChunk % 2;
       multiply_chunk<kTiles>(weights + (begin + first) * kEntrySlots, gathered[odd], odd);
       settle_memory();
     }

@@ -2,8 +2,8 @@
 // summation: of each block of kBlockInputs, lane l of an accumulator sums the products of inputs l,
 // l + kLanes, ... in turn, then the lanes are added halves first; the blocks' sums are added in turn. A tile
 // of tokens and outputs only decides which accumulators are in registers together, so a result does not
-// depend on the tile it fell into. bf16 and Q8_0 weights are exact in fp32: the three formats give the same
-// bits for the same weights. Where RF_BF16 is defined, an "input" is a slot of two bf16 numbers
+// depend on the tile it fell into. bf16 weights are exact in fp32: both formats give the same bits for the
+// same weights. Where RF_BF16 is defined, an "input" is a slot of two bf16 numbers
 // (operands-inl.h), and only matmul() itself is there.
 #pragma once
 
@@ -17,9 +17,9 @@ namespace ringflash::kernels::RF_ISA {
 inline constexpr int kTileTokens = RF_LANES == 8 ? 4 : 6;
 inline constexpr int kTileOutputs = RF_LANES == 8 ? 3 : 4;
 
-// Inputs per step of the main loop: Q8_0's block, whose scale is then read once.
+// Inputs per step of the main loop.
 inline constexpr int kStep = 32;
-static_assert(kStep == BlockQ8_0::kWeights && kStep % kLanes == 0);
+static_assert(kStep % kLanes == 0);
 
 // Inputs summed in registers before the lanes are added up: a tile's x stays in the L1 cache while the
 // weights pass.
@@ -42,25 +42,6 @@ struct PlainRows {
   static Vec read(Step step, int part) { return load(step + part); }
   Vec read_tail(int64_t o, int64_t i) const { return load_partial(w + o * in + i, in - i); }
 };
-
-#if !defined(RF_BF16)
-struct RowsQ8_0 {
-  struct Step {
-    const int8_t* values;
-    Vec scale;
-  };
-  static constexpr int64_t kStepBytes = sizeof(BlockQ8_0);
-  const BlockQ8_0* w;
-  int64_t in;
-  Step step(int64_t o, int64_t s) const {
-    const BlockQ8_0& block = w[o * (in / kStep) + s];
-    return {block.values, broadcast(block.scale)};
-  }
-  void prefetch(int64_t o, int64_t s) const { __builtin_prefetch(w + o * (in / kStep) + s); }
-  static Vec read(Step step, int part) { return load(step.values + part) * step.scale; }
-  Vec read_tail(int64_t, int64_t) const { return Vec{}; }  // rows are whole blocks
-};
-#endif
 
 /// y[t, r] (+)= the products of kTokens rows of x and rows [o, o + kOutputs) of w over inputs [begin, end);
 /// added to what is there unless begin is 0.
@@ -154,11 +135,6 @@ inline void matmul_f32(const float* x, const float* w, float* y, int64_t tokens,
 inline void matmul_bf16(const float* x, const bf16* w, float* y, int64_t tokens, int64_t in, int64_t y_stride,
                         int64_t out_begin, int64_t out_end) {
   matmul(x, PlainRows<bf16>{w, in}, y, tokens, y_stride, out_begin, out_end);
-}
-
-inline void matmul_q8_0(const float* x, const BlockQ8_0* w, float* y, int64_t tokens, int64_t in,
-                        int64_t y_stride, int64_t out_begin, int64_t out_end) {
-  matmul(x, RowsQ8_0{w, in}, y, tokens, y_stride, out_begin, out_end);
 }
 #endif
 

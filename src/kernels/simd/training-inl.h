@@ -14,7 +14,8 @@ inline void store_u16(void* p, VecI v) {
 #elif RF_LANES == 8
   const __m128i low = _mm256_castsi256_si128((__m256i)v), high = _mm256_extracti128_si256((__m256i)v, 1);
   const __m128i mask = _mm_set1_epi32(0xffff);
-  _mm_storeu_si128(static_cast<__m128i*>(p), _mm_packus_epi32(_mm_and_si128(low, mask), _mm_and_si128(high, mask)));
+  _mm_storeu_si128(static_cast<__m128i*>(p),
+                   _mm_packus_epi32(_mm_and_si128(low, mask), _mm_and_si128(high, mask)));
 #else
   const uint16x4_t low = vmovn_u32((uint32x4_t)v);
   __builtin_memcpy(p, &low, sizeof low);
@@ -62,9 +63,11 @@ inline void rms_norm_backward(const float* x, const float* gain, const float* dy
   }
 }
 
-/// Runs body on pointers to kLanes values of each array: in place for whole vectors, on padded copies for the tail.
+/// Runs body on pointers to kLanes values of each array: in place for whole vectors, on padded copies for the
+/// tail.
 template <typename Body>
-inline void for_lanes(const bf16* const* in, int inputs, bf16* const* out, int outputs, int64_t count, Body body) {
+inline void for_lanes(const bf16* const* in, int inputs, bf16* const* out, int outputs, int64_t count,
+                      Body body) {
   constexpr int kMost = 3;
   const bf16* from[kMost];
   bf16* to[kMost];
@@ -90,8 +93,9 @@ inline void for_lanes(const bf16* const* in, int inputs, bf16* const* out, int o
 inline void swiglu_bf16(const bf16* gate, const bf16* up, bf16* y, int64_t count) {
   const bf16* const in[] = {gate, up};
   bf16* const out[] = {y};
-  for_lanes(in, 2, out, 1, count,
-            [](const bf16* const* from, bf16* const* to) { store(to[0], silu(load(from[0])) * load(from[1])); });
+  for_lanes(in, 2, out, 1, count, [](const bf16* const* from, bf16* const* to) {
+    store(to[0], silu(load(from[0])) * load(from[1]));
+  });
 }
 
 inline void swiglu_backward_bf16(const bf16* gate, const bf16* up, const bf16* dy, bf16* dgate, bf16* dup,
@@ -118,7 +122,8 @@ struct LogitsRow {
     for (; i + kLanes <= vocab; i += kLanes) body(logits + i);
     if (i == vocab) return;
     bf16 padded[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane) padded[lane] = i + lane < vocab ? logits[i + lane] : bf16{0xff80};
+    for (int lane = 0; lane < kLanes; ++lane)
+      padded[lane] = i + lane < vocab ? logits[i + lane] : bf16{0xff80};
     body(padded);
     for (int lane = 0; i + lane < vocab; ++lane) logits[i + lane] = padded[lane];
   }
@@ -145,7 +150,8 @@ inline float cross_entropy_row(bf16* logits, int64_t target, int64_t vocab) {
   return __builtin_logf(total) - picked;
 }
 
-inline void cross_entropy_bf16(bf16* logits, const int64_t* targets, float* loss, int64_t rows, int64_t vocab) {
+inline void cross_entropy_bf16(bf16* logits, const int64_t* targets, float* loss, int64_t rows,
+                               int64_t vocab) {
   for (int64_t row = 0; row < rows; ++row, logits += vocab) {
     if (targets[row] >= 0) {
       loss[row] = cross_entropy_row(logits, targets[row], vocab);
@@ -156,15 +162,29 @@ inline void cross_entropy_bf16(bf16* logits, const int64_t* targets, float* loss
   }
 }
 
-inline void adamw(float* __restrict__ w, const float* __restrict__ gradient, float* __restrict__ m,
-                  float* __restrict__ v, int64_t count, const AdamWStep& s) {
+/// `scale_of(i)`: what weight i's update is multiplied by.
+template <typename Scale>
+[[gnu::always_inline]] inline void adamw_loop(float* __restrict__ w, const float* __restrict__ gradient,
+                                              float* __restrict__ m, float* __restrict__ v, int64_t count,
+                                              const AdamWStep& s, Scale scale_of) {
   // A plain loop: the compiler vectorises it with this ISA's flags, square root included.
   for (int64_t i = 0; i < count; ++i) {
     const float g = gradient[i] * s.grad_scale;
     m[i] = s.beta1 * m[i] + (1.0f - s.beta1) * g;
     v[i] = s.beta2 * v[i] + (1.0f - s.beta2) * g * g;
-    w[i] -= s.decay * w[i] + s.rate * m[i] / (__builtin_sqrtf(v[i]) * s.root_correction + s.epsilon);
+    const float change =
+        s.decay * w[i] + s.rate * m[i] / (__builtin_sqrtf(v[i]) * s.root_correction + s.epsilon);
+    const float scale = scale_of(i);
+    const float moved = w[i] - scale * change;
+    const float rest = __builtin_fabsf(moved) - scale * s.shrink;
+    w[i] = __builtin_copysignf(rest > 0.0f ? rest : 0.0f, moved);
   }
+}
+
+inline void adamw(float* w, const float* gradient, float* m, float* v, const uint8_t* mask, int64_t count,
+                  const AdamWStep& s) {
+  if (mask == nullptr) return adamw_loop(w, gradient, m, v, count, s, [](int64_t) { return 1.0f; });
+  adamw_loop(w, gradient, m, v, count, s, [&](int64_t i) { return mask[i] != 0 ? 1.0f : s.pruned_scale; });
 }
 
 }  // namespace ringflash::kernels::RF_ISA

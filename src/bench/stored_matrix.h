@@ -1,0 +1,47 @@
+// One random matrix in a stored format, many times over: products with the copies in turn read them from memory.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "base/aligned.h"
+#include "base/executor.h"
+#include "runtime/weights.h"
+
+namespace ringflash::bench {
+
+enum class StoredFormat { kBF16, kQ8_0, kQ4_0, kS8, kS4 };
+inline constexpr StoredFormat kStoredFormats[] = {StoredFormat::kBF16, StoredFormat::kQ8_0, StoredFormat::kQ4_0,
+                                                  StoredFormat::kS8, StoredFormat::kS4};
+
+/// "bf16", "q8_0", "q4_0", "s8", "s4".
+std::string to_string(StoredFormat format);
+
+/// Keeps the 12 largest of each 64 weights; the others become 0. weights is [..., a multiple of 64].
+void prune_to_12_of_64(std::span<float> weights);
+
+/// `weights` [rows, columns] in a format; pruned before, where that is sparse.
+struct PackedMatrix {
+  WeightMatrix matrix;  ///< its data are `bytes`
+  AlignedVector<std::byte> bytes;
+};
+PackedMatrix pack(StoredFormat format, std::span<const float> weights, int64_t rows, int64_t columns);
+
+class StoredMatrix {
+ public:
+  StoredMatrix(StoredFormat format, std::span<const float> weights, int64_t rows, int64_t columns, int64_t copies);
+
+  StoredFormat format() const { return format_; }
+  int64_t bytes() const { return bytes_; }  ///< of one copy
+  int64_t copies() const { return std::ssize(all_) / bytes_; }
+  std::span<const std::byte> all() const { return all_; }
+  WeightMatrix copy(int64_t index) const;
+
+ private:
+  StoredFormat format_;
+  WeightMatrix matrix_;
+  int64_t bytes_;
+  AlignedVector<std::byte> all_;
+};
+
+}  // namespace ringflash::bench

@@ -1,0 +1,40 @@
+// Activations rounded to 8 bits.
+#pragma once
+
+#include "kernels/kernels.h"
+#include "kernels/simd/vec.h"
+
+namespace ringflash::kernels::RF_ISA {
+
+/// One token's group of `count` activations.
+inline void round_group(const float* x, int64_t count, uint8_t* values, float* scale) {
+  Vec group[kInt8Group / kLanes], largest{};
+  for (int i = 0; i < kInt8Group / kLanes; ++i) {
+    const int64_t left = count - i * kLanes;
+    group[i] = left > 0 ? load_partial(x + i * kLanes, left) : Vec{};
+    largest = max(from_bits(bits(group[i]) & 0x7fffffff), largest);
+  }
+  float lanes[kLanes], most = 0;
+  store(lanes, largest);
+  for (const float lane : lanes) most = lane > most ? lane : most;
+  const bool zero = most < kLeastInt8Maximum;
+  *scale = zero ? 0.0f : most / 127.0f;
+  const Vec inverse = broadcast(zero ? 0.0f : 127.0f / most);
+  for (int i = 0; i < kInt8Group / kLanes; ++i) {
+    // The sum's low bits are 128 and x / scale, rounded to nearest even.
+    const VecI rounded = bits(group[i] * inverse + (0x1.8p23f + 128));
+    for (int lane = 0; lane < kLanes; ++lane) values[i * kLanes + lane] = static_cast<uint8_t>(rounded[lane]);
+  }
+}
+
+inline void round_to_int8(const float* x, int64_t tokens, int64_t in, int64_t begin, int64_t end, uint8_t* values,
+                          float* scales) {
+  for (int64_t t = begin; t < end; ++t) {
+    for (int64_t first = 0; first < in; first += kInt8Group) {
+      const int64_t at = first / kInt8Group * tokens + t;
+      round_group(x + t * in + first, in - first, values + at * kInt8Group, scales + at);
+    }
+  }
+}
+
+}  // namespace ringflash::kernels::RF_ISA

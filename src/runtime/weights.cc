@@ -1,0 +1,126 @@
+#include "runtime/weights.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "format/quantize_q4_0.h"
+#include "format/quantize_q8_0.h"
+
+namespace ringflash {
+namespace {
+
+// A task must outweigh what it costs to hand it to a thread.
+constexpr int64_t kTaskMacs = 65536;
+constexpr int64_t kTaskElements = 8192;
+
+// Outputs of a task are whole cache lines, so that no two threads write the same one, and whole tiles of the
+// kernels.
+constexpr int64_t kOutputGranule = 32;
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+bool wants_rounded(GgufType type) {
+  switch (type) {
+    case GgufType::kQ4_0:
+    case GgufType::kQ8_0:
+    case GgufType::kI8:
+      return true;
+    case GgufType::kF32:
+    case GgufType::kF16:
+    case GgufType::kBF16:
+      return false;
+  }
+  RF_UNREACHABLE();
+}
+
+/// What a product reads: x, or where the weights are quantised x rounded.
+struct Operand {
+  const float* x;
+  kernels::Int8Tokens rounded;
+  int64_t tokens;
+};
+
+void multiply_range(const kernels::Table& table, const WeightMatrix& w, const Operand& operand, float* y,
+                    int64_t begin, int64_t end) {
+  const auto& [x, rounded, tokens] = operand;
+  switch (w.type) {
+    case GgufType::kF32:
+      return table.matmul_f32(x, static_cast<const float*>(w.data), y, tokens, w.columns, w.rows, begin, end);
+    case GgufType::kBF16:
+      return table.matmul_bf16(x, static_cast<const bf16*>(w.data), y, tokens, w.columns, w.rows, begin, end);
+    case GgufType::kQ8_0:
+      return table.matmul_q8_0(rounded, static_cast<const BlockQ8_0*>(w.data), y, w.rows, begin, end);
+    case GgufType::kQ4_0:
+      return table.matmul_q4_0(rounded, static_cast<const BlockQ4_0*>(w.data), y, w.rows, begin, end);
+    case GgufType::kI8:
+      return table.matmul_sparse(rounded, w.sparse, static_cast<const std::byte*>(w.data), y, w.rows,
+                                 {begin / kSparseRows, ceil_div(end, kSparseRows)});
+    case GgufType::kF16:
+      break;  // not accepted by Model::load
+  }
+  RF_UNREACHABLE();
+}
+
+}  // namespace
+
+kernels::Int8Tokens RoundedTokens::round(const kernels::Table& table, Executor& executor, const float* x,
+                                         int64_t tokens, int64_t in) {
+  kernels::Int8Tokens view{nullptr, nullptr, tokens, in};
+  const auto scales = static_cast<size_t>(view.groups() * tokens);
+  if (scales_.size() < scales) {
+    scales_.resize(scales);
+    values_.resize(scales * kernels::kInt8Group);
+  }
+  const int64_t run = std::max<int64_t>(1, kTaskElements / in);
+  executor.for_each(ceil_div(tokens, run), [&](int64_t task) {
+    const int64_t begin = task * run;
+    table.round_to_int8(x, tokens, in, begin, std::min(begin + run, tokens), values_.data(), scales_.data());
+  });
+  view.values = values_.data();
+  view.scales = scales_.data();
+  return view;
+}
+
+void multiply(const kernels::Table& table, Executor& executor, const WeightMatrix& w, const float* x, float* y,
+              int64_t tokens, RoundedTokens& rounded) {
+  Operand operand{x, {}, tokens};
+  if (wants_rounded(w.type)) operand.rounded = rounded.round(table, executor, x, tokens, w.columns);
+  const int64_t tasks_worth = tokens * w.rows * w.columns / kTaskMacs;
+  const int64_t tasks = std::clamp<int64_t>(tasks_worth, 1, 2 * executor.concurrency());
+  const int64_t rows = ceil_div(ceil_div(w.rows, tasks), kOutputGranule) * kOutputGranule;
+  executor.for_each(ceil_div(w.rows, rows), [&](int64_t task) {
+    const int64_t begin = task * rows;
+    multiply_range(table, w, operand, y, begin, std::min(begin + rows, w.rows));
+  });
+}
+
+void read_row(const WeightMatrix& w, int64_t row, std::span<float> out) {
+  const auto columns = static_cast<size_t>(w.columns);
+  const auto blocks_of = [&]<typename Block>(const Block*) {
+    const int64_t blocks = w.columns / Block::kWeights;
+    return std::span(static_cast<const Block*>(w.data) + row * blocks, static_cast<size_t>(blocks));
+  };
+  switch (w.type) {
+    case GgufType::kF32: {
+      std::copy_n(static_cast<const float*>(w.data) + row * w.columns, columns, out.data());
+      return;
+    }
+    case GgufType::kBF16: {
+      const bf16* values = static_cast<const bf16*>(w.data) + row * w.columns;
+      std::transform(values, values + columns, out.data(), [](bf16 x) { return to_float(x); });
+      return;
+    }
+    case GgufType::kQ8_0:
+      return dequantize_q8_0(blocks_of(static_cast<const BlockQ8_0*>(nullptr)), out);
+    case GgufType::kQ4_0:
+      return dequantize_q4_0(blocks_of(static_cast<const BlockQ4_0*>(nullptr)), out);
+    case GgufType::kF16:
+    case GgufType::kI8:
+      break;  // no embedding is stored so
+  }
+  RF_UNREACHABLE();
+}
+
+}  // namespace ringflash

@@ -1,0 +1,43 @@
+// A matrix of weights as it lies in the file, and its product with activations on all threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/aligned.h"
+#include "base/executor.h"
+#include "format/gguf.h"
+#include "format/sparse_shape.h"
+#include "kernels/kernels.h"
+
+namespace ringflash {
+
+/// [rows, columns] in one of the stored formats.
+struct WeightMatrix {
+  GgufType type = GgufType::kF32;  ///< kI8: sparse, as `sparse` says
+  const void* data = nullptr;
+  int64_t rows = 0, columns = 0;
+  SparseFormat sparse = {};
+};
+
+/// Activations rounded to 8 bits, and the memory that they are in, which grows as needed.
+class RoundedTokens {
+ public:
+  /// x is [tokens, in]. The result is valid until the next call.
+  kernels::Int8Tokens round(const kernels::Table& table, Executor& executor, const float* x, int64_t tokens,
+                            int64_t in);
+
+ private:
+  AlignedVector<uint8_t> values_;
+  AlignedVector<float> scales_;
+};
+
+/// y[t, o] = sum_i x[t, i] * w[o, i]; x is [tokens, w.columns], y is [tokens, w.rows]. A token's result has the same
+/// bits in any batch and on any number of threads.
+void multiply(const kernels::Table& table, Executor& executor, const WeightMatrix& w, const float* x, float* y,
+              int64_t tokens, RoundedTokens& rounded);
+
+/// One row of a dense matrix.
+void read_row(const WeightMatrix& w, int64_t row, std::span<float> out);
+
+}  // namespace ringflash

@@ -1,0 +1,212 @@
+#include "train/compress.h"
+
+#include <algorithm>
+
+#include "base/file.h"
+#include "base/flush_denormals.h"
+#include "base/progress.h"
+#include "base/stopwatch.h"
+#include "base/thread_pool.h"
+#include "data/packed_rows.h"
+#include "format/checkpoint.h"
+#include "kernels/kernels.h"
+#include "model/counts.h"
+#include "text/tokenizer.h"
+#include "train/checkpointing.h"
+#include "train/heldout.h"
+#include "train/modules.h"
+#include "train/one_shot.h"
+#include "train/ops/weight_view.h"
+#include "train/torch_headers.h"
+#include "train/trainer.h"
+
+namespace ringflash {
+namespace {
+
+namespace fs = std::filesystem;
+using torch::Tensor;
+
+constexpr int64_t kLongestRow = 1024;
+constexpr int64_t kHeldoutShare = 8;  // one row in so many is kept back to measure on
+
+/// Rows of the calibration text, each with its targets, to calibrate and to measure on.
+struct Calibration {
+  std::vector<BatchTensors> rows, heldout;
+};
+
+Result<Calibration> read_calibration(const CompressRequest& request, const Checkpoint& checkpoint) {
+  RF_TRY(const std::string text, read_file(request.calib));
+  RF_TRY(const Tokenizer tokenizer, Tokenizer::create(checkpoint.vocabulary));
+  const int64_t length = std::min(checkpoint.config.max_position_embeddings, kLongestRow);
+  const auto most_bytes = static_cast<size_t>(request.calib_tokens) * 16;
+  const std::vector<int32_t> ids = tokenizer.encode(std::string_view(text).substr(0, most_bytes));
+  const int64_t tokens = std::min<int64_t>(std::ssize(ids), request.calib_tokens);
+  const int64_t rows = tokens / length;
+  if (rows < 2) {
+    return Error{request.calib.string() + ": expected at least " + std::to_string(2 * length) +
+                 " tokens to calibrate and measure on, found " + std::to_string(tokens)};
+  }
+  const int64_t heldout = std::max<int64_t>(1, rows / kHeldoutShare);
+  Calibration calibration;
+  for (int64_t row = 0; row < rows; ++row) {
+    const int32_t* first = ids.data() + row * length;
+    PackedBatch batch{
+        .inputs = {checkpoint.vocabulary.bos_id}, .targets = {first, first + length}, .bounds = {0, length}};
+    batch.inputs.insert(batch.inputs.end(), first, first + length - 1);
+    auto& kind = row < rows - heldout ? calibration.rows : calibration.heldout;
+    kind.push_back(to_tensors(batch, torch::kCPU));
+  }
+  return calibration;
+}
+
+double mean_loss(CausalLm& model, const std::vector<BatchTensors>& rows, torch::ScalarType compute) {
+  torch::NoGradGuard no_grad;
+  double nats = 0, tokens = 0;
+  for (const BatchTensors& row : rows) {
+    nats += model->loss_sum(row.ids, row.targets, row.bounds, compute).item<double>();
+    tokens += static_cast<double>(row.targets.numel());
+  }
+  return nats / tokens;
+}
+
+/// Sums x^T x over what each of a layer's matrices is given, while it lives.
+class GramObserver {
+ public:
+  explicit GramObserver(DecoderLayer& layer) {
+    for (const auto& module : layer->named_modules()) {
+      auto* linear = module.value()->as<LinearImpl>();
+      if (linear == nullptr || module.key().ends_with("router")) continue;
+      const int64_t in = linear->weight.size(1);
+      matrices_.push_back({module.key() + ".weight", linear, torch::zeros({in, in})});
+    }
+    for (Matrix& matrix : matrices_) {
+      matrix.linear->observer = [&matrix](const Tensor& x) {
+        const Tensor inputs = x.to(torch::kFloat32);
+        matrix.gram.addmm_(inputs.t(), inputs);
+      };
+    }
+  }
+  ~GramObserver() {
+    for (Matrix& matrix : matrices_) matrix.linear->observer = nullptr;
+  }
+
+  struct Matrix {
+    std::string name;  ///< within the layer
+    LinearImpl* linear;
+    Tensor gram;
+  };
+  std::vector<Matrix>& matrices() { return matrices_; }
+
+ private:
+  std::vector<Matrix> matrices_;
+};
+
+void compress_layer(const std::string& name, GramObserver& observed, const SparsityConfig& sparsity,
+                    OneShotMethod method) {
+  torch::NoGradGuard no_grad;
+  for (GramObserver::Matrix& matrix : observed.matrices()) {
+    const SparsePattern pattern = sparsity.pattern_of(name + matrix.name);
+    if (pattern == SparsePattern::kNone) continue;
+    Tensor& weight = matrix.linear->weight;
+    const bool quantised = pattern == SparsePattern::kFine && weight.size(1) % kSparseGroup == 0;
+    const OneShotTarget target{.shape = {pattern, sparsity.keep},
+                               .bits = quantised ? sparsity.weight_bits : 16};
+    weight.copy_(compress_matrix(weight, matrix.gram, target, method));
+  }
+}
+
+void compress_layers(CausalLm& model, const Calibration& calibration, const SparsityConfig& sparsity,
+                     OneShotMethod method, torch::ScalarType compute, bool quiet) {
+  torch::NoGradGuard no_grad;
+  std::vector<Tensor> hidden;
+  for (const BatchTensors& row : calibration.rows) hidden.push_back(model->embed(row.ids));
+  Progress progress("compressing", std::ssize(model->layers()), quiet);
+  for (size_t i = 0; i < model->layers().size(); ++i) {
+    progress.update(static_cast<int64_t>(i), "layer " + std::to_string(i));
+    DecoderLayer& layer = model->layers()[i];
+    {
+      GramObserver observed(layer);
+      for (size_t row = 0; row < hidden.size(); ++row)
+        layer(hidden[row], calibration.rows[row].bounds, compute);
+      compress_layer("model.layers." + std::to_string(i) + ".", observed, sparsity, method);
+    }
+    for (size_t row = 0; row < hidden.size(); ++row) {
+      hidden[row] = layer(hidden[row], calibration.rows[row].bounds, compute);
+    }
+  }
+  progress.finish();
+}
+
+/// The weights as an exported file holds them.
+void round_weights(CausalLm& model, const SparsityConfig& sparsity) {
+  torch::NoGradGuard no_grad;
+  if (sparsity.weight_bits == 16) return;
+  for (auto& [name, value] : parameters_of(model)) {
+    const bool matrix = name.find("proj") != std::string::npos && value.size(1) % kSparseGroup == 0;
+    if (!matrix || sparsity.pattern_of(name) != SparsePattern::kFine) continue;
+    value.copy_(quantized_weight(value, sparsity.weight_bits, sparsity.keep));
+  }
+}
+
+/// Trains the compressed model with its masks as they are; the dense one tells it what to say.
+Status heal(const CompressRequest& request, const fs::path& compressed) {
+  TrainRequest training;
+  training.data = request.data.empty() ? std::vector{request.calib} : request.data;
+  training.out = request.out;
+  training.from = compressed;
+  training.teacher = request.from;
+  training.threads = request.threads;
+  training.quiet = request.quiet;
+  training.settings = {{"max_steps", std::to_string(request.heal_steps)},
+                       {"learning_rate", std::to_string(request.learning_rate)},
+                       {"sparsity_end_ratio", "0"},
+                       {"quantize_begin_ratio", "0"},
+                       {"l1", "0"}};
+  const Result<TrainReport> report = run_training(training);
+  if (!report) return report.error();
+  return {};
+}
+
+}  // namespace
+
+Result<CompressReport> compress_model(const CompressRequest& request) {
+  const FlushDenormals flush;
+  const Stopwatch stopwatch;
+  RF_TRY(const OneShotMethod method, parse_one_shot_method(request.method));
+  RF_TRY_VOID(validate(request.sparsity));
+  std::error_code error;
+  if (fs::exists(request.out, error)) {
+    return Error{request.out.string() + ": expected a folder that does not exist yet, found one"};
+  }
+  RF_TRY(const Checkpoint checkpoint, open_checkpoint(request.from));
+  RF_TRY(const Calibration calibration, read_calibration(request, checkpoint));
+  at::set_num_threads(request.threads > 0 ? request.threads : usable_processors());
+  const auto compute = kernels::has_fast_bf16() ? torch::kBFloat16 : torch::kFloat32;
+
+  ModelConfig config = checkpoint.config;
+  config.sparsity = request.sparsity;
+  CausalLm model(config, /*seed=*/0);
+  RF_TRY_VOID(load_weights(checkpoint.directory, model));
+  CompressReport report;
+  for (const BatchTensors& row : calibration.rows) report.tokens += row.ids.numel();
+  const ParameterCounts counts = count_parameters(config);
+  report.linear_weights = counts.linear;
+  report.active_weights = counts.active_linear;
+  report.loss_before = mean_loss(model, calibration.heldout, compute);
+  compress_layers(model, calibration, request.sparsity, method, compute, request.quiet);
+  report.loss_after = mean_loss(model, calibration.heldout, compute);
+
+  report.checkpoint = request.heal_steps > 0 ? request.out / "one-shot" : request.out;
+  RF_TRY_VOID(save_model(report.checkpoint, model, checkpoint.directory / "tokenizer.model"));
+  if (request.heal_steps > 0) {
+    RF_TRY_VOID(heal(request, report.checkpoint));
+    RF_TRY(report.checkpoint, resolve_checkpoint(request.out));
+    RF_TRY_VOID(load_weights(report.checkpoint, model));
+    round_weights(model, request.sparsity);
+    report.loss_healed = mean_loss(model, calibration.heldout, compute);
+  }
+  report.seconds = stopwatch.seconds();
+  return report;
+}
+
+}  // namespace ringflash

@@ -1,0 +1,25 @@
+// Splitting rows and elements over libtorch's threads so that results do not depend on how many there are.
+#pragma once
+
+#include <algorithm>
+
+#include "base/float16.h"
+#include "train/torch_headers.h"
+
+namespace ringflash {
+
+inline constexpr int64_t kRowBlock = 64;            ///< rows of one task
+inline constexpr int64_t kElementBlock = 1 << 15;   ///< numbers of one task
+
+inline bf16* bf16_data(const torch::Tensor& t) { return reinterpret_cast<bf16*>(t.data_ptr<at::BFloat16>()); }
+
+/// Calls body(block, begin, end) for blocks of [0, count).
+template <typename Body>
+void for_blocks(int64_t count, int64_t block, Body body) {
+  const int64_t blocks = (count + block - 1) / block;
+  at::parallel_for(0, blocks, 1, [&](int64_t first, int64_t last) {
+    for (int64_t b = first; b < last; ++b) body(b, b * block, std::min(count, (b + 1) * block));
+  });
+}
+
+}  // namespace ringflash

@@ -1,0 +1,144 @@
+#include "train/sparsifier.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "train/torch_headers.h"
+
+namespace ringflash {
+namespace {
+
+using torch::Tensor;
+
+constexpr int64_t kUpdatesOfARun = 40;
+constexpr int64_t kLongestInterval = 1000;
+
+int64_t step_at(double ratio, int64_t steps) {
+  return std::llround(ratio * static_cast<double>(steps));
+}
+
+}  // namespace
+
+MaskSchedule::MaskSchedule(const TrainConfig& c)
+    : begin(step_at(c.sparsity_begin_ratio, c.max_steps)),
+      end(step_at(c.sparsity_end_ratio, c.max_steps)),
+      freeze(step_at(c.mask_freeze_ratio, c.max_steps)),
+      interval(c.mask_interval > 0 ? c.mask_interval
+                                   : std::clamp<int64_t>(c.max_steps / kUpdatesOfARun, 1, kLongestInterval)),
+      quantize(step_at(c.quantize_begin_ratio, c.max_steps)) {}
+
+int64_t MaskSchedule::keep_at(int64_t step, int64_t keep) const {
+  if (step >= end) return keep;
+  if (step <= begin) return kSparseGroup;
+  const double left = 1 - static_cast<double>(step - begin) / static_cast<double>(end - begin);
+  return keep + std::llround(static_cast<double>(kSparseGroup - keep) * left * left * left);
+}
+
+bool MaskSchedule::due(int64_t step) const {
+  return step == end || (step >= begin && step <= freeze && step % interval == 0);
+}
+
+Sparsifier::Sparsifier(CausalLm model, AdamW& optimizer, const TrainConfig& config, bool fresh)
+    : optimizer_(optimizer), config_(config), sparsity_(model->config().sparsity), schedule_(config) {
+  for (const auto& module : model->named_modules()) {
+    auto* linear = module.value()->as<LinearImpl>();
+    if (linear == nullptr || module.key().ends_with(".router")) continue;
+    const SparsePattern pattern = sparsity_.pattern_of(module.key() + ".weight");
+    if (pattern == SparsePattern::kNone) continue;
+    layers_.push_back(
+        {module.key() + ".weight", Linear(std::static_pointer_cast<LinearImpl>(module.value())), pattern});
+  }
+  torch::NoGradGuard no_grad;
+  const bool drawn = config_.mask_method != "magnitude";
+  const double enlarged = std::sqrt(static_cast<double>(kSparseGroup) / static_cast<double>(sparsity_.keep));
+  for (Layer& layer : layers_) {
+    if (drawn && fresh) layer.linear->weight.mul_(enlarged);
+    apply(layer, choose(layer, 0));
+  }
+  quantize_if_due(0);
+}
+
+Tensor Sparsifier::choose(const Layer& layer, int64_t step) const {
+  const Tensor& weight = layer.linear->weight;
+  const Tensor& mask = layer.linear->view.mask;
+  MaskShape shape{layer.pattern, sparsity_.keep};
+  if (config_.mask_method == "magnitude") {
+    shape.keep = schedule_.keep_at(step, sparsity_.keep);
+    return magnitude_mask(weight, shape);
+  }
+  if (!mask.defined()) {
+    return random_mask(weight, shape, hash_bytes(layer.name) + static_cast<uint64_t>(config_.seed));
+  }
+  if (config_.mask_method == "static") return mask;
+  const double done = static_cast<double>(step) / static_cast<double>(std::max<int64_t>(schedule_.freeze, 1));
+  const double fraction = config_.rigl_fraction / 2 * (1 + std::cos(std::numbers::pi * std::min(done, 1.0)));
+  return rigl_mask(weight, weight.grad(), mask, shape, fraction);
+}
+
+void Sparsifier::apply(Layer& layer, const Tensor& mask) {
+  const Tensor before = layer.linear->view.mask;
+  layer.linear->view.mask = mask;
+  if (config_.mask_method != "magnitude") {
+    // Absent weights stay zero, so that those which come back start from nothing, moments included.
+    layer.linear->weight.mul_(mask);
+    if (before.defined()) optimizer_.reset_moments(layer.name, mask & ~before);
+  }
+  tell_optimizer(layer);
+}
+
+void Sparsifier::tell_optimizer(const Layer& layer) {
+  const double pruned_scale = config_.mask_method == "magnitude" ? config_.pruned_update_scale : 0;
+  optimizer_.set_mask(layer.name, layer.linear->view.mask, pruned_scale, config_.l1);
+}
+
+void Sparsifier::quantize_if_due(int64_t step) {
+  if (step < schedule_.quantize) return;
+  for (Layer& layer : layers_) {
+    WeightView& view = layer.linear->view;
+    if (layer.pattern != SparsePattern::kFine || view.mask.size(1) % kSparseGroup != 0) continue;  // exported as bf16
+    view.bits = sparsity_.weight_bits;
+    view.nonzeros = sparsity_.keep;
+  }
+}
+
+std::optional<MaskMetrics> Sparsifier::after_step(int64_t step) {
+  if (!active()) return std::nullopt;
+  quantize_if_due(step);
+  if (config_.mask_method == "static" || !schedule_.due(step)) return std::nullopt;
+  torch::NoGradGuard no_grad;
+  MaskMetrics metrics{.step = step};
+  double energy = 0, kept_energy = 0;
+  for (Layer& layer : layers_) {
+    const Tensor before = layer.linear->view.mask;
+    const Tensor squares = layer.linear->weight.square();
+    const Tensor mask = choose(layer, step);
+    apply(layer, mask);
+    metrics.weights += mask.numel();
+    metrics.kept += mask.sum().item<int64_t>();
+    metrics.regrown += (mask & ~before).sum().item<int64_t>();
+    metrics.pruned += (before & ~mask).sum().item<int64_t>();
+    energy += squares.sum().item<double>();
+    kept_energy += (squares * mask).sum().item<double>();
+  }
+  metrics.kept_energy = energy > 0 ? kept_energy / energy : 1;
+  return metrics;
+}
+
+std::vector<AdamW::Parameter> Sparsifier::tensors() const {
+  std::vector<AdamW::Parameter> tensors;
+  for (const Layer& layer : layers_) {
+    tensors.push_back({layer.name, layer.linear->weight});
+    tensors.push_back({layer.name + kMaskSuffix, layer.linear->view.mask});
+  }
+  return tensors;
+}
+
+void Sparsifier::resume(int64_t step) {
+  for (const Layer& layer : layers_) tell_optimizer(layer);
+  quantize_if_due(step);
+}
+
+}  // namespace ringflash

@@ -1,0 +1,240 @@
+// Products with quantised weights. Sums of products within a block are exact, so what remains to allow is the float
+// arithmetic around them; the activations' own rounding is checked by itself.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+
+#include "base/rng.h"
+#include "expect_close.h"
+#include "format/quantize_q4_0.h"
+#include "format/quantize_q8_0.h"
+#include "format/quantize_sparse.h"
+#include "kernels/kernels.h"
+
+namespace ringflash::kernels {
+namespace {
+
+using testing::kPoison;
+
+/// Rounded activations with their storage.
+struct Rounded {
+  Rounded(const Table& table, const std::vector<float>& x, int64_t tokens, int64_t in)
+      : view{nullptr, nullptr, tokens, in},
+        values(view.groups() * tokens * kInt8Group, 0),
+        scales(view.groups() * tokens, kPoison) {
+    table.round_to_int8(x.data(), tokens, in, 0, tokens, values.data(), scales.data());
+    view.values = values.data();
+    view.scales = scales.data();
+  }
+  double at(int64_t t, int64_t i) const {
+    const int64_t place = i / kInt8Group * view.tokens + t;
+    return double{scales[place]} * (values[place * kInt8Group + i % kInt8Group] - 128);
+  }
+  Int8Tokens view;
+  std::vector<uint8_t> values;
+  std::vector<float> scales;
+};
+
+std::vector<float> random_activations(int64_t tokens, int64_t in, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<float> x(tokens * in);
+  for (float& value : x) value = static_cast<float>(rng.normal() * (rng.below(50) == 0 ? 20 : 1));
+  return x;
+}
+
+/// A stored matrix: its bytes end where the allocation does, so that AddressSanitizer sees reads beyond.
+struct Weights {
+  std::string name;
+  int64_t rows, columns;
+  std::vector<std::byte> bytes;
+  std::vector<float> decoded;
+  std::function<void(const Table&, const Int8Tokens&, const std::byte*, float*, int64_t, int64_t, int64_t)> multiply;
+};
+
+std::vector<float> random_weights(int64_t count, int kept_of_64, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<float> weights(count);
+  for (int64_t group = 0; group < count; group += 64) {
+    for (int n = 0; n < kept_of_64; ++n) {
+      const int64_t at = kept_of_64 == 64 ? n : static_cast<int64_t>(rng.below(64));
+      if (group + at < count) weights[group + at] = static_cast<float>(rng.normal());
+    }
+  }
+  return weights;
+}
+
+Weights sparse(SparseBits bits, int nonzeros, int64_t rows, int64_t columns) {
+  const SparseFormat format{bits, {rows, columns, nonzeros}, s4_base_exponent(4)};
+  Weights w{(bits == SparseBits::k4 ? "S4 " : "S8 ") + std::to_string(nonzeros), rows, columns,
+            std::vector<std::byte>(format.bytes()), std::vector<float>(rows * columns), {}};
+  const RowBlocks all{0, format.shape.row_blocks()};
+  quantize(format, random_weights(rows * columns, nonzeros, 5).data(), all, w.bytes.data()).value();
+  dequantize(format, w.bytes.data(), all, w.decoded.data());
+  w.multiply = [format](const Table& table, const Int8Tokens& x, const std::byte* data, float* y, int64_t stride,
+                        int64_t begin, int64_t end) {
+    table.matmul_sparse(x, format, data, y, stride, {begin / kSparseRows, (end + kSparseRows - 1) / kSparseRows});
+  };
+  return w;
+}
+
+template <typename Block>
+Weights blocks(const char* name, int64_t rows, int64_t columns, void (*pack)(std::span<const float>, std::span<Block>),
+               void (*unpack)(std::span<const Block>, std::span<float>), auto kernel) {
+  std::vector<Block> packed(rows * columns / Block::kWeights);
+  pack(random_weights(rows * columns, 64, 6), packed);
+  const auto bytes = std::as_bytes(std::span(packed));
+  Weights w{name, rows, columns, {bytes.begin(), bytes.end()}, std::vector<float>(rows * columns), {}};
+  unpack(packed, w.decoded);
+  w.multiply = [kernel](const Table& table, const Int8Tokens& x, const std::byte* data, float* y, int64_t stride,
+                        int64_t begin, int64_t end) {
+    (table.*kernel)(x, reinterpret_cast<const Block*>(data), y, stride, begin, end);
+  };
+  return w;
+}
+
+std::vector<Weights> all_weights(int64_t rows, int64_t columns) {
+  std::vector<Weights> all;
+  all.push_back(blocks<BlockQ8_0>("Q8_0", rows, columns, quantize_q8_0, dequantize_q8_0, &Table::matmul_q8_0));
+  all.push_back(blocks<BlockQ4_0>("Q4_0", rows, columns, quantize_q4_0, dequantize_q4_0, &Table::matmul_q4_0));
+  for (const int nonzeros : {4, 8, 12, 16}) {
+    if (columns % 64 != 0) break;
+    all.push_back(sparse(SparseBits::k4, nonzeros, rows, columns));
+    all.push_back(sparse(SparseBits::k8, nonzeros, rows, columns));
+  }
+  return all;
+}
+
+/// Of the sum of all |x w|: a block's sum is exact but for its conversion, the product of two scales and the one with
+/// the sum are roundings, each of u = 2^-24; a chain of one addition per block follows, and up to 4 of lanes (Higham
+/// 2002, section 3.1).
+void expect_product(const Weights& w, const Rounded& x, const float* y, int64_t y_stride, int64_t begin, int64_t end) {
+  const double chain = static_cast<double>(w.columns) / 32 + 3 + 4;
+  for (int64_t t = 0; t < x.view.tokens; ++t) {
+    for (int64_t o = 0; o < y_stride; ++o) {
+      const float got = y[t * y_stride + o];
+      if (o < begin || o >= end) {
+        ASSERT_TRUE(std::isnan(got)) << "wrote outside the range, at token " << t << " output " << o;
+        continue;
+      }
+      double sum = 0, magnitude = 0;
+      for (int64_t i = 0; i < w.columns; ++i) {
+        const double product = x.at(t, i) * double{w.decoded[o * w.columns + i]};
+        sum += product;
+        magnitude += std::abs(product);
+      }
+      ASSERT_LE(std::abs(got - sum), chain * 0x1p-24 * magnitude) << "token " << t << " output " << o;
+    }
+  }
+}
+
+TEST(MatmulInt8, MatchesTheDoubleSumAndWritesNothingElse) {
+  for (const Table* table : available_tables()) {
+    for (const int64_t columns : {32, 64, 96, 320}) {
+      for (const int64_t tokens : {1, 2, 3, 4, 5, 7, 16, 37}) {
+        const std::vector<float> activations = random_activations(tokens, columns, 9);
+        const Rounded x(*table, activations, tokens, columns);
+        for (const Weights& w : all_weights(43, columns)) {
+          for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 43}, {16, 32}, {32, 43}, {16, 16}}) {
+            SCOPED_TRACE(std::string(table->isa) + " " + w.name + " in " + std::to_string(columns) + " tokens " +
+                         std::to_string(tokens));
+            std::vector<float> y(tokens * 45, kPoison);
+            w.multiply(*table, x.view, w.bytes.data(), y.data(), 45, begin, end);
+            expect_product(w, x, y.data(), 45, begin, end);
+            if (HasFatalFailure()) return;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(MatmulInt8, ATokensBitsDependNeitherOnTheBatchNorOnTheRange) {
+  constexpr int64_t kTokens = 23, kRows = 40, kColumns = 192;
+  const std::vector<float> activations = random_activations(kTokens, kColumns, 10);
+  for (const Table* table : available_tables()) {
+    const Rounded batch(*table, activations, kTokens, kColumns);
+    for (const Weights& w : all_weights(kRows, kColumns)) {
+      std::vector<float> whole(kTokens * kRows), alone(kRows);
+      w.multiply(*table, batch.view, w.bytes.data(), whole.data(), kRows, 0, kRows);
+      for (int64_t t = 0; t < kTokens; ++t) {
+        const std::vector<float> row(activations.begin() + t * kColumns, activations.begin() + (t + 1) * kColumns);
+        const Rounded one(*table, row, 1, kColumns);
+        w.multiply(*table, one.view, w.bytes.data(), alone.data(), kRows, 0, 16);
+        w.multiply(*table, one.view, w.bytes.data(), alone.data(), kRows, 16, kRows);
+        ASSERT_EQ(std::memcmp(alone.data(), whole.data() + t * kRows, kRows * sizeof(float)), 0)
+            << table->isa << " " << w.name << " token " << t;
+      }
+    }
+  }
+}
+
+TEST(MatmulInt8, AnyWeightsAreReadWithoutHarm) {
+  Rng rng(11);
+  const std::vector<float> activations = random_activations(5, 128, 12);
+  for (const Table* table : available_tables()) {
+    const Rounded x(*table, activations, 5, 128);
+    for (Weights& w : all_weights(32, 128)) {
+      for (std::byte& b : w.bytes) b = static_cast<std::byte>(rng.next());
+      std::vector<float> y(5 * 32);
+      w.multiply(*table, x.view, w.bytes.data(), y.data(), 32, 0, 32);
+    }
+  }
+}
+
+TEST(MatmulInt8, WeightsMayLieAtOddAddresses) {
+  const std::vector<float> activations = random_activations(3, 128, 13);
+  for (const Table* table : available_tables()) {
+    const Rounded x(*table, activations, 3, 128);
+    for (Weights& w : all_weights(16, 128)) {
+      std::vector<std::byte> shifted(w.bytes.size() + 2);
+      std::memcpy(shifted.data() + 2, w.bytes.data(), w.bytes.size());
+      std::vector<float> y(3 * 16, kPoison);
+      w.multiply(*table, x.view, shifted.data() + 2, y.data(), 16, 0, 16);
+      expect_product(w, x, y.data(), 16, 0, 16);
+    }
+  }
+}
+
+TEST(RoundToInt8, ErrsByHalfAStep) {
+  constexpr int64_t kTokens = 5, kIn = 1000;
+  std::vector<float> x = random_activations(kTokens, kIn, 14);
+  std::fill_n(x.begin() + 64, 64, 0.0f);
+  std::fill_n(x.begin() + 128, 64, 1e-38f);
+  for (const Table* table : available_tables()) {
+    const Rounded rounded(*table, x, kTokens, kIn);
+    for (int64_t t = 0; t < kTokens; ++t) {
+      for (int64_t i = 0; i < kIn; ++i) {
+        // The quotient is off by three roundings of up to 127.
+        const double step = rounded.scales[i / kInt8Group * kTokens + t];
+        const double allowed = step * (0.5 + 3 * 127 * 0x1p-24) + kLeastInt8Maximum;
+        ASSERT_LE(std::abs(rounded.at(t, i) - x[t * kIn + i]), allowed) << table->isa << " token " << t << " input " << i;
+      }
+      for (int64_t i = kIn; i < rounded.view.groups() * kInt8Group; ++i) {
+        ASSERT_EQ(rounded.at(t, i), 0) << table->isa;
+      }
+    }
+  }
+}
+
+TEST(MatmulQ8_0, ReadsEveryFiniteScale) {
+  std::vector<BlockQ8_0> rows;
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    if ((bits & 0x7c00u) != 0x7c00u) rows.push_back({fp16{static_cast<uint16_t>(bits)}, {1}});
+  }
+  std::vector<float> x(BlockQ8_0::kWeights);
+  x[0] = 127.0f;  // its scale is 1
+  const auto out = static_cast<int64_t>(rows.size());
+  for (const Table* table : available_tables()) {
+    const Rounded rounded(*table, x, 1, BlockQ8_0::kWeights);
+    std::vector<float> y(rows.size(), kPoison);
+    table->matmul_q8_0(rounded.view, rows.data(), y.data(), out, 0, out);
+    for (int64_t o = 0; o < out; ++o) {
+      ASSERT_EQ(y[o], 127 * to_float(rows[o].scale)) << table->isa << " scale bits " << rows[o].scale.bits;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ringflash::kernels

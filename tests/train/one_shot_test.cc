@@ -1,0 +1,88 @@
+#include "train/one_shot.h"
+
+#include "torch_support.h"
+#include "train/ops/weight_view.h"
+
+namespace ringflash {
+namespace {
+
+using torch::Tensor;
+
+constexpr OneShotMethod kMethods[] = {OneShotMethod::kMagnitude, OneShotMethod::kWanda, OneShotMethod::kObs};
+
+Tensor floats(at::IntArrayRef shape, uint64_t seed) {
+  return testing::random_tensor(shape, seed).to(torch::kFloat32);
+}
+
+/// Inputs of unequal size that depend on each other, as a network's do.
+Tensor correlated_inputs(int64_t rows, int64_t in) {
+  const Tensor mixing = floats({in, in}, 11) / 8 + torch::diag(torch::linspace(0.1, 8, in));
+  return torch::matmul(floats({rows, in}, 12), mixing);
+}
+
+double output_error(const Tensor& x, const Tensor& weight, const Tensor& compressed) {
+  return torch::matmul(x, (weight - compressed).t()).square().mean().item<double>();
+}
+
+TEST(OneShot, KeepsAsManyAsTheTargetSays) {
+  const Tensor weight = floats({20, 128}, 1), x = correlated_inputs(300, 128), gram = torch::matmul(x.t(), x);
+  for (const OneShotMethod method : kMethods) {
+    for (const SparsePattern pattern : {SparsePattern::kFine, SparsePattern::kBlock}) {
+      const Tensor left = compress_matrix(weight, gram, {.shape = {pattern, 12}}, method);
+      const int64_t want = magnitude_mask(weight, {pattern, 12}).sum().item<int64_t>();
+      EXPECT_EQ(left.ne(0).sum().item<int64_t>(), want) << to_string(method) << " " << to_string(pattern);
+    }
+  }
+}
+
+TEST(OneShot, TheMoreAMethodKnowsTheLessTheOutputChanges) {
+  const Tensor weight = floats({48, 192}, 2), x = correlated_inputs(1000, 192),
+               gram = torch::matmul(x.t(), x);
+  for (const int64_t bits : {16, 8, 4}) {
+    double before = 1e30;
+    for (const OneShotMethod method : kMethods) {
+      const OneShotTarget target{.shape = {SparsePattern::kFine, 16}, .bits = bits};
+      const double error = output_error(x, weight, compress_matrix(weight, gram, target, method));
+      EXPECT_LT(error, before) << to_string(method) << " at " << bits << " bits";
+      before = error;
+    }
+  }
+}
+
+TEST(OneShot, QuantisedWeightsAreWhatTheFileHolds) {
+  const Tensor weight = floats({20, 128}, 3), x = correlated_inputs(300, 128), gram = torch::matmul(x.t(), x);
+  for (const OneShotMethod method : kMethods) {
+    for (const int64_t bits : {4, 8}) {
+      const Tensor left =
+          compress_matrix(weight, gram, {.shape = {SparsePattern::kFine, 8}, .bits = bits}, method);
+      EXPECT_TRUE(torch::equal(quantized_weight(left, bits, 8), left)) << to_string(method) << " " << bits;
+    }
+  }
+}
+
+TEST(OneShot, IndependentInputsLeaveNothingToMakeUpFor) {
+  const Tensor weight = floats({16, 64}, 4);
+  const OneShotTarget target{.shape = {SparsePattern::kFine, 12}};
+  const Tensor by_obs = compress_matrix(weight, torch::eye(64) * 5, target, OneShotMethod::kObs);
+  const Tensor by_size = compress_matrix(weight, torch::eye(64), target, OneShotMethod::kMagnitude);
+  testing::expect_close(by_obs, by_size, {.absolute = 1e-6}, "weights");
+}
+
+TEST(OneShot, InputsThatNeverOccurDoNoHarm) {
+  const Tensor weight = floats({16, 64}, 5);
+  for (const OneShotMethod method : kMethods) {
+    const Tensor left =
+        compress_matrix(weight, torch::zeros({64, 64}), {.shape = {SparsePattern::kFine, 12}}, method);
+    EXPECT_TRUE(torch::isfinite(left).all().item<bool>()) << to_string(method);
+  }
+}
+
+TEST(OneShot, MethodsAreNamed) {
+  for (const OneShotMethod method : kMethods)
+    EXPECT_EQ(parse_one_shot_method(to_string(method)).value(), method);
+  EXPECT_EQ(parse_one_shot_method("gptq").error().message,
+            "the method must be magnitude, wanda or obs, found 'gptq'");
+}
+
+}  // namespace
+}  // namespace ringflash
