@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
+#include "base/aligned.h"
+
 namespace ringflash::kernels {
 namespace {
 
 /// Tiles of tokens whose inputs stay in the L2 cache while weight gradients are summed over them.
 constexpr int64_t kSpanBytes = 1 << 20;
-
-int64_t slots_for(int64_t numbers, const Table& table) { return slots_of(numbers, table); }
 
 /// The packed activations of one tile.
 int64_t tile_slots(int64_t width, const Table& table) { return slots_of(width, table) * kTileTokens; }
@@ -28,13 +28,16 @@ void scatter_row(const BlockIndex& index, const float* values, int64_t row, floa
 
 }  // namespace
 
+BlockWeightSizes block_weight_sizes(const BlockPattern& pattern, const Table& table) {
+  return {slots_of(pattern.entries() * kBlockOuts * kBlockIns, table),
+          slots_of(table.block.transposed_numbers(pattern.index()), table)};
+}
+
 void pack_block_weights(const BlockPattern& pattern, const float* weight, const Table& table, Executor& executor,
-                        BlockWeights& weights) {
+                        const BlockWeights& weights) {
   const BlockIndex index = pattern.index();
-  weights.forward.resize(slots_for(pattern.entries() * kBlockOuts * kBlockIns, table));
-  weights.transposed.resize(slots_for(table.block.transposed_numbers(index), table));
   executor.for_each(index.row_pairs, [&](int64_t row_pair) {
-    table.block.pack_weights(index, weight, row_pair, weights.forward.data(), weights.transposed.data());
+    table.block.pack_weights(index, weight, row_pair, weights.forward, weights.transposed);
   });
 }
 
@@ -62,7 +65,7 @@ void block_forward(const BlockPattern& pattern, const BlockWeights& weights, con
                    const Table& table, Executor& executor, float* y) {
   const int64_t x_tile = tile_slots(pattern.in(), table), y_tile = tile_slots(pattern.out(), table);
   executor.for_each((tiles + 1) / 2, [&](int64_t pair) {
-    table.block.forward(pattern.index(), weights.forward.data(), x + 2 * pair * x_tile, y + 2 * pair * y_tile,
+    table.block.forward(pattern.index(), weights.forward, x + 2 * pair * x_tile, y + 2 * pair * y_tile,
                         std::min<int64_t>(2, tiles - 2 * pair));
   });
 }
@@ -71,7 +74,7 @@ void block_backward_input(const BlockPattern& pattern, const BlockWeights& weigh
                           const Table& table, Executor& executor, float* dx) {
   const int64_t x_tile = tile_slots(pattern.in(), table), y_tile = tile_slots(pattern.out(), table);
   executor.for_each(tiles, [&](int64_t tile) {
-    table.block.backward_input(pattern.index(), weights.transposed.data(), dy + tile * y_tile, dx + tile * x_tile);
+    table.block.backward_input(pattern.index(), weights.transposed, dy + tile * y_tile, dx + tile * x_tile);
   });
 }
 

@@ -2,7 +2,6 @@
 // depend on how many threads there are.
 #pragma once
 
-#include "base/aligned.h"
 #include "base/executor.h"
 #include "kernels/block_pattern.h"
 #include "kernels/kernels.h"
@@ -18,14 +17,20 @@ constexpr int64_t slots_of(int64_t width, const Table& table) {
   return table.key_type == KeyType::kBf16 ? width / 2 : width;
 }
 
-/// The active tiles of a weight as one table's kernels read them.
+/// The active tiles of a weight as one table's kernels read them, in two forms of their own.
 struct BlockWeights {
-  AlignedVector<float> forward, transposed;
+  float *forward, *transposed;
 };
+
+/// Slots of the two forms.
+struct BlockWeightSizes {
+  int64_t forward, transposed;
+};
+BlockWeightSizes block_weight_sizes(const BlockPattern& pattern, const Table& table);
 
 /// weight is [out, in] fp32; what lies in inactive tiles is not read.
 void pack_block_weights(const BlockPattern& pattern, const float* weight, const Table& table, Executor& executor,
-                        BlockWeights& weights);
+                        const BlockWeights& weights);
 
 /// rows [tokens, width] of the table's key_type to packed [token_tiles(tokens), slots, 32] slots, and back. width is a
 /// multiple of 16. rows must lie on a multiple of 4 bytes.

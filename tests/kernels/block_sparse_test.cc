@@ -7,6 +7,7 @@
 #include <cmath>
 #include <functional>
 
+#include "base/aligned.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "expect_close.h"
@@ -112,7 +113,9 @@ struct Products {
 Products products(const Layer& layer, const Weight& weight, const Numbers& x, const Numbers& dy, int64_t tokens,
                   const Table& table, Executor& executor) {
   const BlockPattern pattern = BlockPattern::make(layer.mask, layer.out, layer.in).value();
-  BlockWeights weights;
+  const BlockWeightSizes sizes = block_weight_sizes(pattern, table);
+  AlignedVector<float> forward(sizes.forward), transposed(sizes.transposed);
+  const BlockWeights weights{forward.data(), transposed.data()};
   pack_block_weights(pattern, weight.given.data(), table, executor, weights);
   const int64_t tiles = token_tiles(tokens);
   const int64_t in_slots = slots_of(layer.in, table), out_slots = slots_of(layer.out, table);
