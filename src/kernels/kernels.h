@@ -14,6 +14,7 @@
 #include "format/block_q4_0.h"
 #include "format/block_q8_0.h"
 #include "format/sparse_shape.h"
+#include "kernels/block_kernels.h"
 
 namespace ringflash::kernels {
 
@@ -197,6 +198,9 @@ struct Table {
   /// weight: 1 for kept, 0 for pruned.
   void (*adamw)(float* w, const float* gradient, float* m, float* v, const uint8_t* mask, int64_t count,
                 const AdamWStep& step);
+
+  /// Block-sparse linear layers.
+  BlockKernels block;
 };
 
 /// The table in force: RINGFLASH_ISA's if set, else the best one this machine has. An unknown or unsupported

@@ -1,3 +1,4 @@
+#include "kernels/ref/block_sparse.h"
 #include "kernels/ref/ref.h"
 
 namespace ringflash::kernels::ref {
@@ -22,6 +23,7 @@ const Table kTable = {
     .swiglu_backward_bf16 = swiglu_backward_bf16,
     .cross_entropy_bf16 = cross_entropy_bf16,
     .adamw = adamw,
+    .block = kBlockKernels,
 };
 
 }  // namespace ringflash::kernels::ref

@@ -5,6 +5,7 @@
 #include "kernels/kernels.h"
 #include "kernels/simd/attention_backward-inl.h"
 #include "kernels/simd/attention_forward-inl.h"
+#include "kernels/simd/block_table-inl.h"
 #include "kernels/simd/matmul_bf16-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
@@ -30,6 +31,7 @@ Table with_bf16(const Table& base) {
   table.attend = attend;
   table.attend_backward = attend_backward;
   table.matmul_bf16 = matmul_bf16;
+  table.block = kBlockKernels;
   return table;
 }
 

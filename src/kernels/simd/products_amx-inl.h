@@ -25,6 +25,11 @@ struct ProductSession {
   ProductSession& operator=(const ProductSession&) = delete;
 };
 
+/// The compiler does not know that tile loads and stores touch memory.
+inline void settle_memory() {
+  asm volatile("" ::: "memory");
+}
+
 /// multiply() for 32 rows and 32 columns, or 16 columns. Tiles 0 to 3 hold the sums, 4 and 5 the left factor,
 /// 6 and 7 the right one.
 template <bool kAdd, bool kWide>
@@ -66,8 +71,7 @@ inline void multiply_tiles(const Panels& a, int64_t panels, const Slot* b, int64
 template <bool kAdd>
 [[gnu::noinline]] inline void multiply(Panels a, int64_t rows, int64_t slots, const Slot* b, int64_t b_stride,
                                        int64_t columns, float* c, int64_t c_stride) {
-  // The compiler does not know that tile loads read memory.
-  asm volatile("" ::: "memory");
+  settle_memory();
   for (; rows > 0; rows -= 32) {
     int64_t n = 0;
     for (; n + 32 <= columns; n += 32) {
@@ -77,7 +81,7 @@ template <bool kAdd>
     a.data += 32 * a.row;
     c += 32 * c_stride;
   }
-  asm volatile("" ::: "memory");
+  settle_memory();
 }
 
 }  // namespace ringflash::kernels::RF_ISA

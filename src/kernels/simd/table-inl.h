@@ -5,6 +5,7 @@
 #include "kernels/kernels.h"
 #include "kernels/simd/attention_backward-inl.h"
 #include "kernels/simd/attention_forward-inl.h"
+#include "kernels/simd/block_table-inl.h"
 #include "kernels/simd/elementwise-inl.h"
 #include "kernels/simd/matmul-inl.h"
 #include "kernels/simd/training-inl.h"
@@ -32,6 +33,7 @@ const Table kTable = {
     .swiglu_backward_bf16 = swiglu_backward_bf16,
     .cross_entropy_bf16 = cross_entropy_bf16,
     .adamw = adamw,
+    .block = kBlockKernels,
 };
 
 }  // namespace ringflash::kernels::RF_ISA

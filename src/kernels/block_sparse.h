@@ -1,0 +1,54 @@
+// The three products of a block-sparse linear layer over any number of tokens, split over an Executor. Results do not
+// depend on how many threads there are.
+#pragma once
+
+#include "base/executor.h"
+#include "kernels/block_pattern.h"
+#include "kernels/kernels.h"
+
+namespace ringflash::kernels {
+
+constexpr int64_t token_tiles(int64_t tokens) {
+  return (tokens + kTileTokens - 1) / kTileTokens;
+}
+
+/// Slots of `width` numbers of a table.
+constexpr int64_t slots_of(int64_t width, const Table& table) {
+  return table.key_type == KeyType::kBf16 ? width / 2 : width;
+}
+
+/// The active tiles of a weight as one table's kernels read them, in two forms of their own.
+struct BlockWeights {
+  float *forward, *transposed;
+};
+
+/// Slots of the two forms.
+struct BlockWeightSizes {
+  int64_t forward, transposed;
+};
+BlockWeightSizes block_weight_sizes(const BlockPattern& pattern, const Table& table);
+
+/// weight is [out, in] fp32; what lies in inactive tiles is not read.
+void pack_block_weights(const BlockPattern& pattern, const float* weight, const Table& table, Executor& executor,
+                        const BlockWeights& weights);
+
+/// rows [tokens, width] of the table's key_type to packed [token_tiles(tokens), slots, 32] slots, and back. width is a
+/// multiple of 16. rows must lie on a multiple of 4 bytes.
+void pack_tokens(const void* rows, int64_t tokens, int64_t width, const Table& table, Executor& executor,
+                 float* packed);
+void unpack_tokens(const float* packed, int64_t tokens, int64_t width, const Table& table, Executor& executor,
+                   void* rows);
+
+/// y = x W^T; x and y are packed activations of `tiles` tiles.
+void block_forward(const BlockPattern& pattern, const BlockWeights& weights, const float* x, int64_t tiles,
+                   const Table& table, Executor& executor, float* y);
+
+/// dx = dy W.
+void block_backward_input(const BlockPattern& pattern, const BlockWeights& weights, const float* dy, int64_t tiles,
+                          const Table& table, Executor& executor, float* dx);
+
+/// gradient [out, in] = dy^T x at the active tiles; the others' numbers are left alone.
+void block_backward_weight(const BlockPattern& pattern, const float* x, const float* dy, int64_t tiles,
+                           const Table& table, Executor& executor, float* gradient);
+
+}  // namespace ringflash::kernels
