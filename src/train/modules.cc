@@ -21,6 +21,21 @@ AttentionOptions attention_options(const ModelConfig& config, int64_t layer) {
 
 constexpr double kEmbeddingDeviation = 0.02;
 
+/// The products of several layers with one x, which is packed once.
+std::vector<Tensor> apply_each(const Tensor& x, std::initializer_list<Linear> layers) {
+  Tensor packed;
+  std::vector<Tensor> products;
+  for (Linear layer : layers) {
+    if (!layer->takes_packed()) {
+      products.push_back(layer(x));
+      continue;
+    }
+    if (!packed.defined()) packed = pack_tokens(x);
+    products.push_back(unpack_tokens(layer->forward_packed(packed), x.size(0)).to(x.scalar_type()));
+  }
+  return products;
+}
+
 /// Wraps children so that their names come out as "model.layers.0....".
 class Container : public torch::nn::Module {};
 
@@ -31,7 +46,12 @@ LinearImpl::LinearImpl(int64_t in, int64_t out)
 
 Tensor LinearImpl::forward(const Tensor& x) {
   if (observer) observer(x);
+  if (view.tiles) return block_linear(x, weight, view.tiles, view.tile_gradient);
   return torch::linear(x, seen_weight(weight, view, x.scalar_type()));
+}
+
+Tensor LinearImpl::forward_packed(const Tensor& x) {
+  return block_linear_packed(x, weight, view.tiles, view.tile_gradient);
 }
 
 RmsNormImpl::RmsNormImpl(int64_t width, double epsilon)
@@ -54,9 +74,10 @@ AttentionImpl::AttentionImpl(const ModelConfig& c, int64_t layer)
 }
 
 Tensor AttentionImpl::forward(const Tensor& x, const Tensor& x_compute, const std::vector<int64_t>& bounds) {
-  const Tensor q = q_proj(x_compute).view({-1, heads_, head_dim_});
-  const Tensor k = k_proj(x_compute).view({-1, key_value_heads_, head_dim_});
-  const Tensor v = v_proj(x_compute).view({-1, key_value_heads_, head_dim_});
+  const std::vector<Tensor> projected = apply_each(x_compute, {q_proj, k_proj, v_proj});
+  const Tensor q = projected[0].view({-1, heads_, head_dim_});
+  const Tensor k = projected[1].view({-1, key_value_heads_, head_dim_});
+  const Tensor v = projected[2].view({-1, key_value_heads_, head_dim_});
   // The router stays in fp32: the runtime must choose the same tokens.
   const Tensor r = router.is_empty() ? Tensor() : router(x);
   return o_proj(ring_attention(q, k, v, r, bounds, options_).flatten(1));
@@ -68,7 +89,12 @@ MlpImpl::MlpImpl(const ModelConfig& c)
       down_proj(register_module("down_proj", Linear(c.intermediate_size, c.hidden_size))) {}
 
 Tensor MlpImpl::forward(const Tensor& x) {
-  return down_proj(swiglu(gate_proj(x), up_proj(x)));
+  if (!gate_proj->takes_packed() || !up_proj->takes_packed() || !down_proj->takes_packed()) {
+    return down_proj(swiglu(gate_proj(x), up_proj(x)));
+  }
+  const Tensor packed = pack_tokens(x);
+  const Tensor inner = swiglu(gate_proj->forward_packed(packed), up_proj->forward_packed(packed));
+  return unpack_tokens(down_proj->forward_packed(inner), x.size(0)).to(x.scalar_type());
 }
 
 DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& c, int64_t layer)

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "train/ops/block_linear.h"
+
 namespace ringflash {
 
 /// How a layer sees its weight.
@@ -13,6 +15,10 @@ struct WeightView {
   torch::Tensor mask;  ///< bool [out, in]; undefined where all weights are there
   int64_t bits = 16;   ///< 4 or 8: as S4 and S8 hold them (quantize_sparse.h); 16: unquantised
   int64_t nonzeros = 0;  ///< the N of S4's and S8's N:64
+
+  /// Where set, products skip the inactive tiles of `mask` (block_linear.h) instead of multiplying with zeros.
+  BlockTilesPtr tiles = {};
+  TileGradient tile_gradient = TileGradient::kActive;
 };
 
 /// weight [out, in] fp32 as the view shows it, in `compute`. The gradient passes straight through to all of
