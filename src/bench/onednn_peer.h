@@ -11,7 +11,7 @@ namespace ringflash::bench {
 class OneDnnPeer {
  public:
   /// y [tokens, out] = x [tokens, in] w with `copies` matrices in turn, packed beforehand as oneDNN likes them. `type`:
-  /// "int8" (u8 x s8, without any scales) or "bf16". ONEDNN_MAX_CPU_ISA applies. The error says what is missing.
+  /// "int8" (u8 x s8, without any scales), "bf16" (with y in fp32) or "bf16_bf16" (with y in bf16). ONEDNN_MAX_CPU_ISA applies. The error says what is missing.
   static Result<OneDnnPeer> start(const std::string& type, int64_t tokens, int64_t in, int64_t out, int threads,
                                   int64_t copies);
 

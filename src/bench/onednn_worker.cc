@@ -16,12 +16,13 @@ using dnnl::memory;
 
 class Product {
  public:
-  Product(bool int8, int64_t tokens, int64_t in, int64_t out, int64_t copies)
+  Product(const std::string& type, int64_t tokens, int64_t in, int64_t out, int64_t copies)
       : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
+    const bool int8 = type == "int8", bf16_out = type == "bf16_bf16";
     const auto bf16 = memory::data_type::bf16;
     const memory::desc x({tokens, in}, int8 ? memory::data_type::u8 : bf16, memory::format_tag::ab);
     const memory::desc w({in, out}, int8 ? memory::data_type::s8 : bf16, memory::format_tag::any);
-    const memory::desc y({tokens, out}, int8 ? memory::data_type::s32 : memory::data_type::f32, memory::format_tag::ab);
+    const memory::desc y({tokens, out}, int8 ? memory::data_type::s32 : bf16_out ? bf16 : memory::data_type::f32, memory::format_tag::ab);
     const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(x, w, y), engine_);
     implementation_ = description.impl_info_str();
     matmul_ = dnnl::matmul(description);
@@ -61,11 +62,11 @@ class Product {
 
 int main(int argc, char** argv) {
   if (argc != 6) {
-    std::fprintf(stderr, "usage: ringflash-onednn int8|bf16 TOKENS IN OUT COPIES\n");
+    std::fprintf(stderr, "usage: ringflash-onednn int8|bf16|bf16_bf16 TOKENS IN OUT COPIES\n");
     return 2;
   }
   try {
-    Product product(std::string(argv[1]) == "int8", std::atoll(argv[2]), std::atoll(argv[3]), std::atoll(argv[4]),
+    Product product(argv[1], std::atoll(argv[2]), std::atoll(argv[3]), std::atoll(argv[4]),
                     std::atoll(argv[5]));
     std::cout << product.implementation() << std::endl;
     for (std::string line; std::getline(std::cin, line);) std::cout << product.run() << std::endl;

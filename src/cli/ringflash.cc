@@ -76,7 +76,8 @@ int report_parse_result(const CLI::App& app, const CLI::ParseError& result) {
 int run(int argc, char** argv) {
   const std::string first = argc > 1 ? argv[1] : "";
   const CommandEntry* entry = find_entry(first);
-  if (entry != nullptr && entry->make == nullptr) return fail(become_training_half(argv + 1), kFailure);
+  const bool benches_training = first == "bench" && argc > 2 && std::string_view(argv[2]) == "train";
+  if (benches_training || (entry != nullptr && entry->make == nullptr)) return fail(become_training_half(argv + 1), kFailure);
   if (entry == nullptr && !first.empty() && first.front() != '-') {
     return wrong_usage("there is no command '" + first + "'");
   }

@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "cli/common.h"
 #include "cli/compress_command.h"
+#include "cli/ringflash_train_bench.h"
 #include "model/presets.h"
 #include "train/train_config.h"
 #include "train/trainer.h"
@@ -127,7 +128,7 @@ int fail(const Status& status, ExitCode code) {
   return code;
 }
 
-int compress(CompressCommand& command, const CommonOptions& common) {
+int run_command(Command& command, const CommonOptions& common) {
   if (const Status checked = command.check(); !checked) return fail(checked, kWrongUsage);
   if (const Status done = command.run(common); !done) return fail(done, kFailure);
   return kSuccess;
@@ -145,6 +146,13 @@ int run(int argc, char** argv) {
   CLI::App* compress_app = app.add_subcommand("compress", "Make a trained model sparse and small");
   compress_command.add_options(*compress_app);
   add_common_options(*compress_app, compress_common);
+  BenchTrainCommand bench_command;
+  CommonOptions bench_common;
+  CLI::App* bench_app = app.add_subcommand("bench", "Measure how fast training is");
+  bench_app->require_subcommand(1);
+  CLI::App* bench_train_app = bench_app->add_subcommand("train", "Block-sparse training against dense");
+  bench_command.add_options(*bench_train_app);
+  add_common_options(*bench_train_app, bench_common);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& result) {
@@ -154,7 +162,8 @@ int run(int argc, char** argv) {
     std::fprintf(stderr, "See `ringflash %s --help`.\n", parsed.empty() ? "train" : parsed.front()->get_name().c_str());
     return kWrongUsage;
   }
-  if (compress_app->parsed()) return compress(compress_command, compress_common);
+  if (compress_app->parsed()) return run_command(compress_command, compress_common);
+  if (bench_train_app->parsed()) return run_command(bench_command, bench_common);
   if (const Status complete = complete_request(args); !complete) return fail(complete, kWrongUsage);
   return train(args);
 }
