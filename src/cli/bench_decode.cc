@@ -23,6 +23,7 @@ class BenchDecode final : public Command {
   std::string preset_ = "small";
   std::vector<std::string> format_names_ = {"q4_0", "s4"};
   bench::ModelBenchOptions options_{.rounds = {.rounds = 3, .limit_seconds = 0}};
+  std::string folder_;
   bool full_ = false;
 };
 
@@ -43,6 +44,7 @@ void BenchDecode::add_options(CLI::App& app) {
       ->type_name("R")
       ->transform(whole_number(1, 1000))
       ->capture_default_str();
+  app.add_option("--models", folder_, "Keep the models here, and use those that are here")->type_name("DIR");
   app.add_flag("--full-attention", full_, "Full attention in all layers, instead of the ring");
 }
 
@@ -81,10 +83,15 @@ Result<std::vector<bench::NamedModel>> BenchDecode::models(const std::filesystem
   std::vector<bench::NamedModel> all;
   for (const bench::StoredFormat format : chosen) {
     const std::string name = bench::to_string(format);
-    remark("writing random " + name + " weights of the " + preset_ + " preset");
-    const std::filesystem::path file = folder / (name + ".gguf");
-    RF_TRY_VOID(bench::write_random_model(file, shape, format, executor));
-    RF_TRY(Model model, Model::load(file));
+    const std::filesystem::path file = folder / (preset_ + "-" + name + ".gguf");
+    if (!std::filesystem::exists(file)) {
+      remark("writing " + file.string());
+      RF_TRY_VOID(bench::write_random_model(file, shape, format, executor));
+    }
+    RF_TRY(Model model, Model::load(file, [&](ModelConfig& config) {
+             config.max_position_embeddings = shape.max_position_embeddings;
+             config.attention = shape.attention;
+           }));
     all.push_back({name, std::move(model)});
   }
   return all;
@@ -93,7 +100,7 @@ Result<std::vector<bench::NamedModel>> BenchDecode::models(const std::filesystem
 Status BenchDecode::run(const CommonOptions& common) {
   ThreadPool pool(common.threads);
   RF_TRY(const TemporaryFolder folder, TemporaryFolder::create());
-  RF_TRY(const std::vector<bench::NamedModel> all, models(folder.path(), pool));
+  RF_TRY(const std::vector<bench::NamedModel> all, models(folder_.empty() ? folder.path() : std::filesystem::path(folder_), pool));
   RF_TRY(const std::vector<bench::ModelRow> rows, bench_models(all, options_, pool, remark));
   BenchReport report{.command = "bench decode",
                      .machine = describe_machine(pool.concurrency()),
