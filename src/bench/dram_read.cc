@@ -1,6 +1,5 @@
 #include "bench/dram_read.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -9,37 +8,35 @@
 namespace ringflash::bench {
 namespace {
 
-constexpr int64_t kPiece = int64_t{1} << 20;  // of a task
-
-/// Several sums side by side: one load needs not wait for another's.
+/// Reads four places at once, as the kernels do with rows: a processor's prefetchers follow each of them.
 uint64_t read_all(const std::byte* data, int64_t size) {
   typedef uint64_t Pair __attribute__((vector_size(16)));
-  Pair sums[8] = {};
-  for (int64_t at = 0; at + 128 <= size; at += 128) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      Pair pair;
-      __builtin_memcpy(&pair, data + at + i * 16, sizeof pair);
-      sums[i] += pair;
+  constexpr int kStreams = 4, kLine = 64;
+  const int64_t part = size / kStreams / kLine * kLine;
+  Pair sums[kStreams] = {};
+  for (int64_t at = 0; at < part; at += kLine) {
+#pragma GCC unroll 4
+    for (int stream = 0; stream < kStreams; ++stream) {
+      const std::byte* line = data + stream * part + at;
+      __builtin_prefetch(line + 1024);
+      Pair pairs[4];
+      __builtin_memcpy(pairs, line, sizeof pairs);
+      sums[stream] += pairs[0] + pairs[1] + pairs[2] + pairs[3];
     }
   }
-  Pair sum{};
-  for (const Pair& each : sums) sum += each;
+  const Pair sum = sums[0] + sums[1] + sums[2] + sums[3];
   return sum[0] + sum[1];
 }
 
 }  // namespace
 
 double time_read(std::span<const std::byte> memory, Executor& executor) {
-  const int64_t size = std::ssize(memory), pieces = (size + kPiece - 1) / kPiece;
-  std::vector<uint64_t> sums(static_cast<size_t>(pieces));
+  const int64_t size = std::ssize(memory), threads = executor.concurrency();
+  std::vector<uint64_t> sums(static_cast<size_t>(threads));
   const Stopwatch stopwatch;
-  // Each thread reads on where it was, as it does with its rows of a matrix.
-  const int64_t threads = executor.concurrency();
   executor.for_each(threads, [&](int64_t thread) {
-    for (int64_t piece = pieces * thread / threads; piece < pieces * (thread + 1) / threads; ++piece) {
-      sums[static_cast<size_t>(piece)] = read_all(memory.data() + piece * kPiece, std::min(kPiece, size - piece * kPiece));
-    }
+    const int64_t begin = size * thread / threads, end = size * (thread + 1) / threads;
+    sums[static_cast<size_t>(thread)] = read_all(memory.data() + begin, end - begin);
   });
   const double seconds = stopwatch.seconds();
   uint64_t sum = 0;

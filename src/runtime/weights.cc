@@ -88,7 +88,7 @@ void multiply(const kernels::Table& table, Executor& executor, const WeightMatri
   Operand operand{x, {}, tokens};
   if (wants_rounded(w.type)) operand.rounded = rounded.round(table, executor, x, tokens, w.columns);
   const int64_t tasks_worth = tokens * w.rows * w.columns / kTaskMacs;
-  const int64_t tasks = std::clamp<int64_t>(tasks_worth, 1, 2 * executor.concurrency());
+  const int64_t tasks = std::clamp<int64_t>(tasks_worth, 1, 8 * executor.concurrency());
   const int64_t rows = ceil_div(ceil_div(w.rows, tasks), kOutputGranule) * kOutputGranule;
   executor.for_each(ceil_div(w.rows, rows), [&](int64_t task) {
     const int64_t begin = task * rows;

@@ -21,8 +21,11 @@ inline constexpr int kSparseTokens = RF_LANES == 16 ? 16 : RF_LANES == 8 ? 2 : 4
 /// Up to this many, superblocks are decoded as they are used; more share what was decoded once.
 inline constexpr int kDirectTokens = 4;
 
-// How far ahead of their use superblocks are asked for.
-inline constexpr int64_t kSparsePrefetch = 4096;
+/// Blocks of 16 rows that are then read side by side.
+inline constexpr int kSparseStreams = RF_LANES == 4 ? 1 : 4;
+
+// How many bytes ahead of their use superblocks are asked for.
+inline constexpr int64_t kSparsePrefetch = 1024;
 
 /// A superblock as the products read it.
 template <int N>
@@ -97,99 +100,130 @@ template <int N>
   }
 }
 
-/// What a block of 16 rows writes: `count` of them exist.
+/// Where results go.
 struct SparseOutput {
   float* y;
-  int64_t stride, count;
+  int64_t stride, rows;
 
-  void store_rows(int64_t token, const Vec* sums) const {
-    float* to = y + token * stride;
-    float rows[kSparseRows];
-    const bool whole = count == kSparseRows;
-    for (int part = 0; part < kRowParts; ++part) store((whole ? to : rows) + part * kLanes, sums[part]);
-    for (int64_t r = 0; !whole && r < count; ++r) to[r] = rows[r];
+  /// A token's sums of 16 rows, of which the last may not exist.
+  void store_rows(int64_t row_block, int64_t token, const Vec* sums) const {
+    const int64_t row = row_block * kSparseRows, count = rows - row;
+    float* to = y + token * stride + row;
+    float padded[kSparseRows];
+    const bool whole = count >= kSparseRows;
+    for (int part = 0; part < kRowParts; ++part) store((whole ? to : padded) + part * kLanes, sums[part]);
+    for (int64_t r = 0; !whole && r < count; ++r) to[r] = padded[r];
   }
 };
 
-/// Tokens [first, first + kTokens) times 16 rows, whose decoded superblocks weights(group) returns.
-template <int N, int kTokens, typename Weights>
-[[gnu::always_inline]] inline void sparse_tile(const Int8Tokens& x, int64_t first, const Weights& weights,
-                                               const SparseOutput& out) {
-  static_assert(kInt8Tile % kTokens == 0);  // all of them in one tile of x
-  const int64_t start = x.place(0, first), step = x.place(1, first) - start;
-  Vec sums[kTokens][kRowParts] = {};
-  for (int64_t group = 0; group < x.groups(); ++group) {
-    const int64_t at = start + group * step;
-    decltype(auto) w = weights(group);
-#pragma GCC unroll 16
-    for (int t = 0; t < kTokens; ++t) {
-      multiply_group<N>(w, x.values + (at + t) * kInt8Group, x.scales[at + t], sums[t]);
+template <typename Block>
+[[gnu::always_inline]] inline void prefetch(const Block* block, int64_t ahead) {
+  const char* bytes = reinterpret_cast<const char*>(block) + ahead;
+  for (size_t line = 0; line < sizeof(Block); line += 64) __builtin_prefetch(bytes + line);
+}
+
+/// The superblocks of a matrix and what multiplies them.
+template <int N, typename Codec>
+struct SparseProduct {
+  using Block = typename Codec::Block;
+  const Int8Tokens& x;
+  const Codec codec;
+  const Block* blocks;
+  const SparseOutput out;
+
+  const Block& block(int64_t row_block, int64_t group) const { return blocks[row_block * x.groups() + group]; }
+
+  /// Tokens [first, first + kTokens) times kStreams blocks of 16 rows, whose superblocks are decoded as they are used.
+  /// Memory is read in as many places at once, which is what keeps its pipeline full.
+  template <int kTokens, int kStreams>
+  [[gnu::always_inline]] void direct_tile(int64_t row_block, int64_t first) const {
+    static_assert(kInt8Tile % kTokens == 0);  // all of them in one tile of x
+    const int64_t start = x.place(0, first), step = x.place(1, first) - start;
+    Vec sums[kStreams][kTokens][kRowParts] = {};
+    for (int64_t group = 0; group < x.groups(); ++group) {
+      const int64_t at = start + group * step;
+#pragma GCC unroll 4
+      for (int s = 0; s < kStreams; ++s) {
+        Decoded<N> w;
+        prefetch(&block(row_block + s, group), kSparsePrefetch);
+        decode<N>(codec, block(row_block + s, group), w);
+#pragma GCC unroll 4
+        for (int t = 0; t < kTokens; ++t) {
+          multiply_group<N>(w, x.values + (at + t) * kInt8Group, x.scales[at + t], sums[s][t]);
+        }
+      }
+    }
+    for (int s = 0; s < kStreams; ++s) {
+      for (int t = 0; t < kTokens; ++t) out.store_rows(row_block + s, first + t, sums[s][t]);
     }
   }
-  for (int t = 0; t < kTokens; ++t) out.store_rows(first + t, sums[t]);
-}
 
-/// All tokens from `first` on, in tiles of kTokens and less.
-template <int N, int kTokens, typename Weights>
-[[gnu::noinline]] inline void sparse_tiles(const Int8Tokens& x, int64_t first, const Weights& weights, const SparseOutput& out) {
-  for (; first + kTokens <= x.tokens; first += kTokens) sparse_tile<N, kTokens>(x, first, weights, out);
-  if constexpr (kTokens > 1) sparse_tiles<N, kTokens / 2>(x, first, weights, out);
-}
-
-template <typename Block>
-[[gnu::always_inline]] inline void prefetch(const Block* block) {
-  for (size_t line = 0; line < sizeof(Block); line += 64) {
-    __builtin_prefetch(reinterpret_cast<const char*>(block) + line);
+  /// All tokens from `first` on, in tiles of kTokens and less.
+  template <int kTokens, int kStreams>
+  [[gnu::noinline]] void direct_tiles(int64_t row_block, int64_t first) const {
+    for (; first + kTokens <= x.tokens; first += kTokens) direct_tile<kTokens, kStreams>(row_block, first);
+    if constexpr (kTokens > 1) direct_tiles<kTokens / 2, kStreams>(row_block, first);
   }
-}
+
+  /// The same with 16 rows that were decoded, while those of the next block are asked for.
+  template <int kTokens>
+  [[gnu::always_inline]] void decoded_tile(int64_t row_block, int64_t first, const Decoded<N>* decoded) const {
+    static_assert(kInt8Tile % kTokens == 0);
+    const int64_t start = x.place(0, first), step = x.place(1, first) - start;
+    Vec sums[kTokens][kRowParts] = {};
+    for (int64_t group = 0; group < x.groups(); ++group) {
+      const int64_t at = start + group * step;
+      prefetch(&block(row_block + 1, group), 0);
+#pragma GCC unroll 16
+      for (int t = 0; t < kTokens; ++t) {
+        multiply_group<N>(decoded[group], x.values + (at + t) * kInt8Group, x.scales[at + t], sums[t]);
+      }
+    }
+    for (int t = 0; t < kTokens; ++t) out.store_rows(row_block, first + t, sums[t]);
+  }
+
+  template <int kTokens>
+  [[gnu::noinline]] void decoded_tiles(int64_t row_block, int64_t first, const Decoded<N>* decoded) const {
+    for (; first + kTokens <= x.tokens; first += kTokens) decoded_tile<kTokens>(row_block, first, decoded);
+    if constexpr (kTokens > 1) decoded_tiles<kTokens / 2>(row_block, first, decoded);
+  }
+
+  void multiply_direct(RowBlocks rows) const {
+    int64_t row_block = rows.begin;
+    for (; row_block + kSparseStreams <= rows.end; row_block += kSparseStreams) {
+      direct_tiles<kDirectTokens, kSparseStreams>(row_block, 0);
+    }
+    for (; row_block < rows.end; ++row_block) direct_tiles<kDirectTokens, 1>(row_block, 0);
+  }
+
+  void multiply_decoded(RowBlocks rows) const {
+    Scratch memory(x.groups() * static_cast<int64_t>(sizeof(Decoded<N>) / sizeof(float)));
+    auto* decoded = reinterpret_cast<Decoded<N>*>(
+        memory.take(x.groups() * static_cast<int64_t>(sizeof(Decoded<N>) / sizeof(float))));
+    for (int64_t row_block = rows.begin; row_block < rows.end; ++row_block) {
+      for (int64_t group = 0; group < x.groups(); ++group) decode<N>(codec, block(row_block, group), decoded[group]);
+      decoded_tiles<kSparseTokens>(row_block, 0, decoded);
+    }
+  }
+};
 
 template <int N, typename Codec>
-inline void multiply_row_block(const Int8Tokens& x, const Codec& codec, const typename Codec::Block* blocks,
-                               Decoded<N>* scratch, const SparseOutput& out) {
-  const auto decode_next = [&](int64_t group, Decoded<N>& w) __attribute__((always_inline)) {
-    prefetch(reinterpret_cast<const typename Codec::Block*>(reinterpret_cast<const char*>(blocks + group) +
-                                                            kSparsePrefetch));
-    decode<N>(codec, blocks[group], w);
-  };
-  if (scratch == nullptr) {
-    return sparse_tiles<N, kDirectTokens>(
-        x, 0,
-        [&](int64_t group) __attribute__((always_inline)) {
-          Decoded<N> w;
-          decode_next(group, w);
-          return w;
-        },
-        out);
-  }
-  for (int64_t group = 0; group < x.groups(); ++group) decode_next(group, scratch[group]);
-  const auto decoded = [&](int64_t group) __attribute__((always_inline)) -> const Decoded<N>& {
-    prefetch(blocks + x.groups() + group);  // the next 16 rows'
-    return scratch[group];
-  };
-  sparse_tiles<N, kSparseTokens>(x, 0, decoded, out);
-}
-
-template <int N, typename Codec>
-inline void matmul_blocks(const Int8Tokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
-                          int64_t y_stride, RowBlocks rows) {
-  const Codec codec(format);
-  const bool decode_once = x.tokens > kDirectTokens;
-  Scratch memory(decode_once ? x.groups() * static_cast<int64_t>(sizeof(Decoded<N>) / sizeof(float)) : 0);
-  auto* scratch = reinterpret_cast<Decoded<N>*>(
-      memory.take(x.groups() * static_cast<int64_t>(sizeof(Decoded<N>) / sizeof(float))));
-  const auto* first = reinterpret_cast<const typename Codec::Block*>(blocks);
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const int64_t left = format.shape.rows - row * kSparseRows;
-    const SparseOutput out{y + row * kSparseRows, y_stride, left < kSparseRows ? left : kSparseRows};
-    multiply_row_block<N>(x, codec, first + row * x.groups(), decode_once ? scratch : nullptr, out);
+inline void multiply_sparse(const Int8Tokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
+                            int64_t y_stride, RowBlocks rows) {
+  const SparseProduct<N, Codec> product{x, Codec(format), reinterpret_cast<const typename Codec::Block*>(blocks),
+                                        {y, y_stride, format.shape.rows}};
+  if (x.tokens <= kDirectTokens) {
+    product.multiply_direct(rows);
+  } else {
+    product.multiply_decoded(rows);
   }
 }
 
 inline void matmul_sparse(const Int8Tokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
                           int64_t y_stride, RowBlocks rows) {
   const auto run = [&]<int N>() {
-    return format.bits == SparseBits::k4 ? matmul_blocks<N, CodecS4<N>>(x, format, blocks, y, y_stride, rows)
-                                         : matmul_blocks<N, CodecS8<N>>(x, format, blocks, y, y_stride, rows);
+    return format.bits == SparseBits::k4 ? multiply_sparse<N, CodecS4<N>>(x, format, blocks, y, y_stride, rows)
+                                         : multiply_sparse<N, CodecS8<N>>(x, format, blocks, y, y_stride, rows);
   };
   switch (format.shape.nonzeros) {
     case 4:
