@@ -19,8 +19,6 @@ namespace ringflash {
 namespace {
 
 constexpr float kMaxBf16 = 0x1.fep127f;
-/// ggml's number for a type that its loader must guess from the tensors.
-constexpr uint32_t kMostlyOurs = 1024;
 
 /// ggml's general.file_type of each format.
 uint32_t file_type(ExportFormat format) {
@@ -124,11 +122,12 @@ float largest_weight(GgufType type) {
   RF_UNREACHABLE();
 }
 
-Status check_weights(const std::vector<float>& weights, float limit, const std::string& type) {
+Status check_weights(const std::vector<float>& weights, GgufType type) {
+  const float limit = largest_weight(type);
   for (size_t i = 0; i < weights.size(); ++i) {
     if (std::abs(weights[i]) <= limit) continue;
-    return Error{"element " + std::to_string(i) + " must be a number that " + type + " can hold (at most " +
-                 std::to_string(limit) + "), found " + std::to_string(weights[i])};
+    return Error{"element " + std::to_string(i) + " must be a number that " + to_string(type) +
+                 " can hold (at most " + std::to_string(limit) + "), found " + std::to_string(weights[i])};
   }
   return {};
 }
@@ -189,64 +188,6 @@ uint64_t& bytes_of(ExportReport& report, TensorRole role) {
   RF_UNREACHABLE();
 }
 
-/// How sparse tensors of this format are stored, or nothing where it has none.
-std::optional<SparseBits> sparse_bits(ExportFormat format) {
-  switch (format) {
-    case ExportFormat::kS4:
-      return SparseBits::k4;
-    case ExportFormat::kS8:
-      return SparseBits::k8;
-    case ExportFormat::kBF16:
-    case ExportFormat::kQ8:
-      return std::nullopt;
-  }
-  RF_UNREACHABLE();
-}
-
-Result<std::vector<float>> read_weights(const Checkpoint& checkpoint, const TensorSpec& spec, float limit,
-                                        const std::string& type) {
-  RF_TRY(const TensorView tensor, checkpoint.weights.require(spec.name, spec.shape));
-  std::vector<float> weights = to_floats(tensor);
-  if (Status status = check_weights(weights, limit, type); !status) {
-    return status.error().in(checkpoint.weights.path().string() + ": tensor '" + spec.name + "'");
-  }
-  return weights;
-}
-
-/// The tensors that are stored sparse: those of the fine pattern in whole groups of 64.
-Result<SparseTensors> sparse_tensors(const Checkpoint& checkpoint, std::span<const TensorSpec> inventory,
-                                     ExportFormat format) {
-  SparseTensors tensors;
-  const std::optional<SparseBits> bits = sparse_bits(format);
-  if (!bits) return tensors;
-  const SparsityConfig& sparsity = checkpoint.config.sparsity;
-  for (const TensorSpec& spec : inventory) {
-    if (spec.role != TensorRole::kLinear || sparsity.pattern_of(spec.name) != SparsePattern::kFine) continue;
-    if (spec.shape[1] % kSparseInputs != 0 || !is_index_form(sparsity.keep)) continue;
-    SparseFormat sparse{.bits = *bits,
-                        .shape = {spec.shape[0], spec.shape[1], static_cast<int>(sparsity.keep)}};
-    if (*bits == SparseBits::k4) {
-      RF_TRY(const std::vector<float> weights,
-             read_weights(checkpoint, spec, largest_sparse_weight(*bits), "S4"));
-      float largest = 0;
-      for (const float weight : weights) largest = std::max(largest, std::abs(weight));
-      sparse.base = s4_base_exponent(largest);
-    }
-    tensors.emplace(spec.name, sparse);
-  }
-  if (!tensors.empty()) return tensors;
-  return Error{checkpoint.directory.string() +
-               ": s4 and s8 store weights of the fine pattern, of which 4, 8, 12 or 16 of " +
-               "64 are there; found 'sparsity' " + to_string(sparsity.pattern) + " with 'sparsity_keep' " +
-               std::to_string(sparsity.keep) + ". Train with --set sparsity=fine, or `ringflash compress`"};
-}
-
-Result<std::vector<std::byte>> encode_sparse(const std::vector<float>& weights, const SparseFormat& format) {
-  std::vector<std::byte> blocks(static_cast<size_t>(format.bytes()));
-  RF_TRY_VOID(quantize(format, weights.data(), {0, format.shape.row_blocks()}, blocks.data()));
-  return blocks;
-}
-
 }  // namespace
 
 Result<ExportFormat> parse_export_format(const std::string& text) {
@@ -272,11 +213,6 @@ Result<ExportReport> export_gguf(const Checkpoint& checkpoint, const std::filesy
   const auto total = static_cast<int64_t>(inventory.size());
   int64_t done = 0;
   ExportReport report;
-  RF_TRY(const SparseTensors sparse, sparse_tensors(checkpoint, inventory, format));
-  write_sparse_tensors(sparse, writer);
-  const auto count_one = [&] {
-    if (progress) progress(++done, total);
-  };
   for (const TensorSpec& spec : inventory) {
     const auto found = sparse.find(spec.name);
     const SparseFormat* packed = found == sparse.end() ? nullptr : &found->second;

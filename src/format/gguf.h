@@ -20,8 +20,6 @@ inline constexpr uint32_t kGgufMagic = 0x46554747;  ///< "GGUF"
 inline constexpr uint32_t kGgufVersion = 3;
 /// Tensors start on multiples of this unless `general.alignment` says otherwise.
 inline constexpr uint64_t kGgufAlignment = 32;
-/// What we write: sparse superblocks are read a cache line at a time.
-inline constexpr uint64_t kWrittenAlignment = 64;
 inline constexpr size_t kGgufMaxTensorName = 63;  ///< bytes; ggml keeps 64 with the final NUL
 
 /// ggml's tensor types; only these are accepted.
@@ -79,8 +77,6 @@ class GgufFile {
 /// that memory holds one tensor, not the model.
 class GgufWriter {
  public:
-  GgufWriter();
-
   /// Replaces an earlier value of the key.
   void set(const std::string& key, GgufValue value);
 

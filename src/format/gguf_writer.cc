@@ -51,10 +51,6 @@ void GgufWriter::add_tensor(std::string name, GgufType type, std::vector<int64_t
   entries_.push_back({std::move(name), type, std::move(shape), bytes, std::move(produce)});
 }
 
-GgufWriter::GgufWriter() {
-  set("general.alignment", static_cast<uint32_t>(kWrittenAlignment));
-}
-
 std::string GgufWriter::header() const {
   std::string out;
   append(out, kGgufMagic);

@@ -16,6 +16,12 @@ using torch::Tensor;
 constexpr int64_t kUpdatesOfARun = 40;
 constexpr int64_t kLongestInterval = 1000;
 
+/// Below this share of active tiles it pays to compute them alone.
+constexpr double kSparseEnough = 0.4;
+
+/// Of an interval between updates, the last part in which absent tiles get gradients: a tenth.
+constexpr int64_t kDensePart = 10;
+
 int64_t step_at(double ratio, int64_t steps) {
   return std::llround(ratio * static_cast<double>(steps));
 }
@@ -59,6 +65,7 @@ Sparsifier::Sparsifier(CausalLm model, AdamW& optimizer, const TrainConfig& conf
     apply(layer, choose(layer, 0));
   }
   quantize_if_due(0);
+  settle_gradients(0);
 }
 
 Tensor Sparsifier::choose(const Layer& layer, int64_t step) const {
@@ -86,12 +93,17 @@ void Sparsifier::apply(Layer& layer, const Tensor& mask) {
     layer.linear->weight.mul_(mask);
     if (before.defined()) optimizer_.reset_moments(layer.name, mask & ~before);
   }
-  tell_optimizer(layer);
+  show(layer);
 }
 
-void Sparsifier::tell_optimizer(const Layer& layer) {
+void Sparsifier::show(Layer& layer) {
+  const Tensor& mask = layer.linear->view.mask;
   const double pruned_scale = config_.mask_method == "magnitude" ? config_.pruned_update_scale : 0;
-  optimizer_.set_mask(layer.name, layer.linear->view.mask, pruned_scale, config_.l1);
+  optimizer_.set_mask(layer.name, mask, pruned_scale, config_.l1);
+  const auto kept = static_cast<double>(mask.sum().item<int64_t>());
+  const bool pays = layer.pattern == SparsePattern::kBlock && mask.device().is_cpu() &&
+                    kept < kSparseEnough * static_cast<double>(mask.numel());
+  layer.linear->view.tiles = pays ? block_tiles(mask) : BlockTilesPtr();
 }
 
 void Sparsifier::quantize_if_due(int64_t step) {
@@ -104,9 +116,20 @@ void Sparsifier::quantize_if_due(int64_t step) {
   }
 }
 
+/// The gradients of step `step` + 1: dense ones for tiles, where they may soon decide which of them come back.
+void Sparsifier::settle_gradients(int64_t step) {
+  const int64_t due = (step / schedule_.interval + 1) * schedule_.interval;  // the next update
+  const bool near = due - step <= std::max<int64_t>(1, schedule_.interval / kDensePart);
+  const bool dense = near && due <= schedule_.freeze && config_.mask_method != "static";
+  for (Layer& layer : layers_) {
+    layer.linear->view.tile_gradient = dense ? TileGradient::kDense : TileGradient::kActive;
+  }
+}
+
 std::optional<MaskMetrics> Sparsifier::after_step(int64_t step) {
   if (!active()) return std::nullopt;
   quantize_if_due(step);
+  settle_gradients(step);
   if (config_.mask_method == "static" || !schedule_.due(step)) return std::nullopt;
   torch::NoGradGuard no_grad;
   MaskMetrics metrics{.step = step};
@@ -137,8 +160,9 @@ std::vector<AdamW::Parameter> Sparsifier::tensors() const {
 }
 
 void Sparsifier::resume(int64_t step) {
-  for (const Layer& layer : layers_) tell_optimizer(layer);
+  for (Layer& layer : layers_) show(layer);
   quantize_if_due(step);
+  settle_gradients(step);
 }
 
 }  // namespace ringflash

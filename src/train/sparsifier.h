@@ -56,8 +56,10 @@ class Sparsifier {
   };
   torch::Tensor choose(const Layer& layer, int64_t step) const;
   void apply(Layer& layer, const torch::Tensor& mask);
-  void tell_optimizer(const Layer& layer);
+  /// Tells the optimiser and the layer of its mask.
+  void show(Layer& layer);
   void quantize_if_due(int64_t step);
+  void settle_gradients(int64_t step);
 
   AdamW& optimizer_;
   TrainConfig config_;

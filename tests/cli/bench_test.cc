@@ -106,7 +106,7 @@ TEST_F(BenchFile, PrefillOfAModelFile) {
 
 TEST(Bench, WrongUsageIsNamed) {
   const std::pair<Arguments, std::string> cases[] = {
-      {{"bench"}, "attention or prefill"},
+      {{"bench"}, "attention or linear or prefill"},
       {{"bench", "dancing"}, "dancing"},
       {{"bench", "attention", "--n", "0"}, "--n"},
       {{"bench", "attention", "--n", "10,x"}, "--n"},

@@ -110,46 +110,6 @@ TEST_F(ExportGgufTest, WeightsAreWithinTheirFormatsRounding) {
   }
 }
 
-TEST_F(ExportGgufTest, SparseTensorsAreBlobsThatDecodeToTheWeights) {
-  config_.sparsity = {.pattern = SparsePattern::kFine, .keep = 8, .exceptions = {"v_proj=none"}};
-  for (auto& [name, values] : weights_) {
-    for (size_t i = 0; name.find("proj") != std::string::npos && i < values.size(); ++i) {
-      if (i % 8 != 3) values[i] = 0;
-    }
-  }
-  const Checkpoint source = checkpoint(weights_);
-  const auto inventory = tensor_inventory(config_);
-  for (const ExportFormat format : {ExportFormat::kS4, ExportFormat::kS8}) {
-    const auto report = export_gguf(source, out_, format, {});
-    ASSERT_TRUE(report) << report.error().message;
-    const GgufFile file = GgufFile::open(out_).value();
-    const auto sparse = read_sparse_tensors(file, inventory);
-    ASSERT_TRUE(sparse) << sparse.error().message;
-    EXPECT_EQ(sparse->size(), 2u * 5);  // of seven, v_proj is dense and down_proj has rows of 48
-    for (const auto& [name, blocks] : *sparse) {
-      const std::vector<float>& weights = weights_.at(name);
-      std::vector<float> decoded(weights.size()), expected(weights.size());
-      const RowBlocks all{0, blocks.shape.row_blocks()};
-      dequantize(blocks, file.find(name)->data.data(), all, decoded.data());
-      ASSERT_TRUE(fake_quantize(blocks, weights.data(), all, expected.data()));
-      EXPECT_EQ(decoded, expected) << name;
-    }
-    EXPECT_EQ(file.find(layer_tensor(0, "self_attn.v_proj.weight"))->type, GgufType::kQ8_0);
-    EXPECT_EQ(read_config(file).value(), config_);
-  }
-}
-
-TEST_F(ExportGgufTest, SparseFormatsNeedSparseWeights) {
-  const auto error_of = [&](const Checkpoint& source) {
-    const auto report = export_gguf(source, out_, ExportFormat::kS4, {});
-    return report ? "accepted" : report.error().message;
-  };
-  EXPECT_NE(error_of(checkpoint(weights_)).find("found 'sparsity' none"), std::string::npos);
-  config_.sparsity.pattern = SparsePattern::kFine;  // but all of the weights are there
-  EXPECT_NE(error_of(checkpoint(weights_)).find("q_proj.weight"), std::string::npos);
-  EXPECT_FALSE(std::filesystem::exists(out_));
-}
-
 TEST_F(ExportGgufTest, EachRoleHasItsType) {
   const Checkpoint source = checkpoint(weights_);
   const auto type_of = [&](const std::string& name) { return GgufFile::open(out_).value().find(name)->type; };
