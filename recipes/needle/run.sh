@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains two small models on recall in texts of up to 4096 tokens, one with the router and one with its window alone, and
-# asks both for a fact in texts of up to 40,960 tokens. About a quarter of an hour on two cores. Run again, it goes on
+# asks both for a fact in texts of up to 40,960 tokens. About twenty minutes on two cores. Run again, it goes on
 # where it was.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -12,7 +12,7 @@
 namespace ringflash::bench {
 
 struct LinearBenchOptions {
-  int64_t in = 4096, out = 4096;
+  int64_t in = 8192, out = 8192;
   int64_t weight_bytes = int64_t{1} << 30;      ///< as bf16, of all copies of the matrix together, at least
   std::vector<int64_t> tokens = {1, 64, 256};   ///< 1: matrix-vector
   std::vector<int> threads = {1, 2};

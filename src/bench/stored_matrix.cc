@@ -14,27 +14,26 @@ namespace {
 constexpr int kKept = 12;
 
 template <typename Block>
-void pack_blocks(std::span<const float> weights, void (*quantise)(std::span<const float>, std::span<Block>),
-                 PackedMatrix& packed) {
-  packed.bytes.resize(weights.size() / Block::kWeights * sizeof(Block));
-  quantise(weights, {reinterpret_cast<Block*>(packed.bytes.data()), weights.size() / Block::kWeights});
+AlignedVector<std::byte> pack_blocks(std::span<const float> weights,
+                                     void (*quantise)(std::span<const float>, std::span<Block>)) {
+  AlignedVector<std::byte> bytes(weights.size() / Block::kWeights * sizeof(Block));
+  quantise(weights, {reinterpret_cast<Block*>(bytes.data()), weights.size() / Block::kWeights});
+  return bytes;
 }
 
-void pack_bf16(std::span<const float> weights, PackedMatrix& packed) {
-  packed.bytes.resize(weights.size() * sizeof(bf16));
-  auto* out = reinterpret_cast<bf16*>(packed.bytes.data());
-  std::transform(weights.begin(), weights.end(), out, [](float w) { return to_bf16(w); });
+AlignedVector<std::byte> pack_bf16(std::span<const float> weights) {
+  AlignedVector<std::byte> bytes(weights.size() * sizeof(bf16));
+  std::transform(weights.begin(), weights.end(), reinterpret_cast<bf16*>(bytes.data()),
+                 [](float w) { return to_bf16(w); });
+  return bytes;
 }
 
-void pack_sparse(std::span<const float> weights, SparseBits bits, PackedMatrix& packed) {
+AlignedVector<std::byte> pack_sparse(const SparseFormat& format, std::span<const float> weights) {
   std::vector<float> pruned(weights.begin(), weights.end());
   prune_to_12_of_64(pruned);
-  float largest = 0;
-  for (const float w : pruned) largest = std::max(largest, std::abs(w));
-  const SparseFormat format{bits, {packed.matrix.rows, packed.matrix.columns, kKept}, s4_base_exponent(largest)};
-  packed.matrix.sparse = format;
-  packed.bytes.resize(static_cast<size_t>(format.bytes()));
-  quantize(format, pruned.data(), {0, format.shape.row_blocks()}, packed.bytes.data()).value();
+  AlignedVector<std::byte> bytes(static_cast<size_t>(format.bytes()));
+  quantize(format, pruned.data(), {0, format.shape.row_blocks()}, bytes.data()).value();
+  return bytes;
 }
 
 GgufType type_of(StoredFormat format) {
@@ -48,22 +47,6 @@ GgufType type_of(StoredFormat format) {
     case StoredFormat::kS8:
     case StoredFormat::kS4:
       return GgufType::kI8;
-  }
-  RF_UNREACHABLE();
-}
-
-void fill(StoredFormat format, std::span<const float> weights, PackedMatrix& packed) {
-  switch (format) {
-    case StoredFormat::kBF16:
-      return pack_bf16(weights, packed);
-    case StoredFormat::kQ8_0:
-      return pack_blocks<BlockQ8_0>(weights, quantize_q8_0, packed);
-    case StoredFormat::kQ4_0:
-      return pack_blocks<BlockQ4_0>(weights, quantize_q4_0, packed);
-    case StoredFormat::kS8:
-      return pack_sparse(weights, SparseBits::k8, packed);
-    case StoredFormat::kS4:
-      return pack_sparse(weights, SparseBits::k4, packed);
   }
   RF_UNREACHABLE();
 }
@@ -103,21 +86,42 @@ void prune_to_12_of_64(std::span<float> weights) {
   }
 }
 
-PackedMatrix pack(StoredFormat format, std::span<const float> weights, int64_t rows, int64_t columns) {
-  PackedMatrix packed{{type_of(format), nullptr, rows, columns, {}}, {}};
-  fill(format, weights, packed);
-  packed.matrix.data = packed.bytes.data();
-  return packed;
+WeightMatrix describe(StoredFormat format, int64_t rows, int64_t columns, float largest) {
+  WeightMatrix matrix{type_of(format), nullptr, rows, columns, {}};
+  const bool s4 = format == StoredFormat::kS4;
+  if (matrix.type == GgufType::kI8) {
+    matrix.sparse = {s4 ? SparseBits::k4 : SparseBits::k8, {rows, columns, kKept}, s4 ? s4_base_exponent(largest) : 0};
+  }
+  return matrix;
+}
+
+AlignedVector<std::byte> pack(const WeightMatrix& matrix, std::span<const float> weights) {
+  switch (matrix.type) {
+    case GgufType::kBF16:
+      return pack_bf16(weights);
+    case GgufType::kQ8_0:
+      return pack_blocks<BlockQ8_0>(weights, quantize_q8_0);
+    case GgufType::kQ4_0:
+      return pack_blocks<BlockQ4_0>(weights, quantize_q4_0);
+    case GgufType::kI8:
+      return pack_sparse(matrix.sparse, weights);
+    case GgufType::kF32:
+    case GgufType::kF16:
+      break;  // describe() makes none
+  }
+  RF_UNREACHABLE();
 }
 
 StoredMatrix::StoredMatrix(StoredFormat format, std::span<const float> weights, int64_t rows, int64_t columns,
                            int64_t copies)
     : format_(format) {
-  const PackedMatrix packed = pack(format, weights, rows, columns);
-  matrix_ = packed.matrix;
-  bytes_ = std::ssize(packed.bytes);
+  float largest = 0;
+  for (const float w : weights) largest = std::max(largest, std::abs(w));
+  matrix_ = describe(format, rows, columns, largest);
+  const AlignedVector<std::byte> packed = pack(matrix_, weights);
+  bytes_ = std::ssize(packed);
   all_.resize(static_cast<size_t>(bytes_ * copies));
-  for (int64_t i = 0; i < copies; ++i) std::memcpy(all_.data() + i * bytes_, packed.bytes.data(), packed.bytes.size());
+  for (int64_t i = 0; i < copies; ++i) std::memcpy(all_.data() + i * bytes_, packed.data(), packed.size());
 }
 
 WeightMatrix StoredMatrix::copy(int64_t index) const {

@@ -20,12 +20,11 @@ std::string to_string(StoredFormat format);
 /// Keeps the 12 largest of each 64 weights; the others become 0. weights is [..., a multiple of 64].
 void prune_to_12_of_64(std::span<float> weights);
 
-/// `weights` [rows, columns] in a format; pruned before, where that is sparse.
-struct PackedMatrix {
-  WeightMatrix matrix;  ///< its data are `bytes`
-  AlignedVector<std::byte> bytes;
-};
-PackedMatrix pack(StoredFormat format, std::span<const float> weights, int64_t rows, int64_t columns);
+/// A matrix [rows, columns] in a format, without data. `largest` bounds the magnitudes of its weights.
+WeightMatrix describe(StoredFormat format, int64_t rows, int64_t columns, float largest);
+
+/// `weights` as `matrix` describes them; pruned before, where that is sparse.
+AlignedVector<std::byte> pack(const WeightMatrix& matrix, std::span<const float> weights);
 
 class StoredMatrix {
  public:

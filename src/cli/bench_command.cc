@@ -9,6 +9,8 @@ namespace {
 constexpr CommandEntry kSubjects[] = {
     {"attention", "Ring attention against full attention, ours and torch's: forward, backward, decode",
      "ringflash bench attention --n 8192,40960 --threads 2 --json", make_bench_attention},
+    {"decode", "Reading a prompt and writing on with whole models of random weights in several formats",
+     "ringflash bench decode --preset 1b --formats q4_0,s4 --n 512 --json", make_bench_decode},
     {"linear", "Products with sparse, quantised and bf16 weights, against memory's speed, each other and oneDNN",
      "ringflash bench linear --in 4096 --out 4096 --threads 2 --json", make_bench_linear},
     {"prefill", "Reading a long prompt with a whole model, against its twin with full attention",

@@ -1,45 +1,17 @@
-#include <stdlib.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <utility>
 
 #include "base/thread_pool.h"
 #include "bench/prefill_bench.h"
 #include "bench/random_model.h"
 #include "cli/bench_report.h"
-#include "model/presets.h"
+#include "cli/temporary_folder.h"
 #include "runtime/model.h"
 
 namespace ringflash::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A folder that goes, with all in it, when this object does.
-class TemporaryFolder {
- public:
-  static Result<TemporaryFolder> create() {
-    std::error_code error;
-    std::string pattern = (fs::temp_directory_path(error) / "ringflash-XXXXXX").string();
-    if (!error && ::mkdtemp(pattern.data()) != nullptr) return TemporaryFolder(pattern);
-    return Error{pattern + ": a temporary folder cannot be created: " +
-                 (error ? error.message() : std::strerror(errno))};
-  }
-  TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  TemporaryFolder& operator=(TemporaryFolder&&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  explicit TemporaryFolder(fs::path path) : path_(std::move(path)) {}
-  fs::path path_;
-};
 
 class BenchPrefill final : public Command {
  public:
@@ -72,7 +44,7 @@ void BenchPrefill::add_options(CLI::App& app) {
 }
 
 Result<ModelConfig> BenchPrefill::invented_config() const {
-  RF_TRY(ModelConfig config, preset_config(preset_));
+  RF_TRY(ModelConfig config, bench::random_model_config(preset_));
   config.ring = RingGeometry();
   ring_.apply(config.ring);
   config.max_position_embeddings = *std::max_element(lengths_.begin(), lengths_.end());
@@ -105,7 +77,7 @@ Status BenchPrefill::run(const CommonOptions& common) {
     file = folder.path() / "random.gguf";
     RF_TRY(const ModelConfig config, invented_config());
     remark("writing random weights of the " + preset_ + " preset");
-    RF_TRY_VOID(bench::write_random_model(file, config, pool));
+    RF_TRY_VOID(bench::write_random_model(file, config, bench::StoredFormat::kBF16, pool));
   }
   RF_TRY(const Model model, Model::load(file));
   RF_TRY(const std::vector<bench::PrefillRow> rows, bench_prefill(file, lengths_, rounds_, pool, remark));

@@ -15,6 +15,7 @@ std::unique_ptr<Command> make_info_command();
 
 // What `ringflash bench` measures.
 std::unique_ptr<Command> make_bench_attention();
+std::unique_ptr<Command> make_bench_decode();
 std::unique_ptr<Command> make_bench_linear();
 std::unique_ptr<Command> make_bench_prefill();
 

@@ -115,13 +115,24 @@ inline constexpr int64_t kInt8Group = 64;
 /// Groups whose largest magnitude is below this are taken for zeros, so that no scale is subnormal.
 inline constexpr float kLeastInt8Maximum = 1e-30f;
 
-/// Activations [tokens, in] rounded to 8 bits: x[t, i] is about scales[g, t] * (values[g, t, i % 64] - 128), g = i / 64.
-/// The values of one token and group are a table of 64 bytes, from which kernels gather what sparse rows need.
+/// Tokens that lie side by side: as many as a kernel has sums for in registers.
+inline constexpr int64_t kInt8Tile = 16;
+
+/// Activations [tokens, in] rounded to 8 bits: x[t, i] is about scales[p] * (values[64 p + i % 64] - 128), where p is
+/// place(i / 64, t). The values of one token and group are a table of 64 bytes, from which kernels gather what sparse
+/// rows need. A tile's groups follow one another, so that a pass over the inputs reads memory in order.
 struct Int8Tokens {
-  const uint8_t* values;  ///< [groups, tokens, 64], from 1 to 255; 128 past the last input
-  const float* scales;    ///< [groups, tokens]
+  const uint8_t* values;  ///< [groups * tokens, 64], from 1 to 255; 128 past the last input
+  const float* scales;    ///< [groups * tokens]
   int64_t tokens, in;
-  int64_t groups() const { return (in + kInt8Group - 1) / kInt8Group; }
+
+  [[gnu::always_inline]] int64_t groups() const { return (in + kInt8Group - 1) / kInt8Group; }
+  /// [tile of 16 tokens][group][token of the tile].
+  [[gnu::always_inline]] int64_t place(int64_t group, int64_t token) const {
+    const int64_t first = token / kInt8Tile * kInt8Tile;
+    const int64_t width = tokens - first < kInt8Tile ? tokens - first : kInt8Tile;
+    return first * groups() + group * width + token - first;
+  }
 };
 
 // ---- The table ----

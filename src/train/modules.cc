@@ -1,8 +1,6 @@
 #include "train/modules.h"
 
-#include <algorithm>
 #include <cmath>
-#include <initializer_list>
 
 #include "train/ops/fused.h"
 #include "train/ops/linear_loss.h"
@@ -23,12 +21,19 @@ AttentionOptions attention_options(const ModelConfig& config, int64_t layer) {
 
 constexpr double kEmbeddingDeviation = 0.02;
 
-/// Whether these layers, which share an input or follow one another, can pass packed activations on. An observer wants
-/// to see them as they are.
-bool can_pack(std::initializer_list<Linear*> linears, const Tensor& x) {
-  return std::all_of(linears.begin(), linears.end(), [&](Linear* linear) {
-    return (*linear)->takes_packed(x.scalar_type()) && !(*linear)->observer;
-  });
+/// The products of several layers with one x, which is packed once.
+std::vector<Tensor> apply_each(const Tensor& x, std::initializer_list<Linear> layers) {
+  Tensor packed;
+  std::vector<Tensor> products;
+  for (Linear layer : layers) {
+    if (!layer->takes_packed()) {
+      products.push_back(layer(x));
+      continue;
+    }
+    if (!packed.defined()) packed = pack_tokens(x);
+    products.push_back(unpack_tokens(layer->forward_packed(packed), x.size(0)).to(x.scalar_type()));
+  }
+  return products;
 }
 
 /// Wraps children so that their names come out as "model.layers.0....".
@@ -41,14 +46,12 @@ LinearImpl::LinearImpl(int64_t in, int64_t out)
 
 Tensor LinearImpl::forward(const Tensor& x) {
   if (observer) observer(x);
-  if (takes_packed(x.scalar_type())) return block_linear(x, weight, view.tiles, view.tile_gradient);
+  if (view.tiles) return block_linear(x, weight, view.tiles, view.tile_gradient);
   return torch::linear(x, seen_weight(weight, view, x.scalar_type()));
 }
 
-bool LinearImpl::takes_packed(torch::ScalarType type) const { return view.tiles && type == packed_type(); }
-
-Tensor LinearImpl::forward_packed(const Tensor& packed) {
-  return block_linear_packed(packed, weight, view.tiles, view.tile_gradient);
+Tensor LinearImpl::forward_packed(const Tensor& x) {
+  return block_linear_packed(x, weight, view.tiles, view.tile_gradient);
 }
 
 RmsNormImpl::RmsNormImpl(int64_t width, double epsilon)
@@ -71,15 +74,10 @@ AttentionImpl::AttentionImpl(const ModelConfig& c, int64_t layer)
 }
 
 Tensor AttentionImpl::forward(const Tensor& x, const Tensor& x_compute, const std::vector<int64_t>& bounds) {
-  const bool packs = can_pack({&q_proj, &k_proj, &v_proj}, x_compute);
-  const Tensor packed = packs ? pack_tokens(x_compute) : Tensor();
-  const auto project = [&](Linear& linear, int64_t heads) {
-    const Tensor y = packs ? unpack_tokens(linear->forward_packed(packed), x.size(0)) : linear(x_compute);
-    return y.view({-1, heads, head_dim_});
-  };
-  const Tensor q = project(q_proj, heads_);
-  const Tensor k = project(k_proj, key_value_heads_);
-  const Tensor v = project(v_proj, key_value_heads_);
+  const std::vector<Tensor> projected = apply_each(x_compute, {q_proj, k_proj, v_proj});
+  const Tensor q = projected[0].view({-1, heads_, head_dim_});
+  const Tensor k = projected[1].view({-1, key_value_heads_, head_dim_});
+  const Tensor v = projected[2].view({-1, key_value_heads_, head_dim_});
   // The router stays in fp32: the runtime must choose the same tokens.
   const Tensor r = router.is_empty() ? Tensor() : router(x);
   return o_proj(ring_attention(q, k, v, r, bounds, options_).flatten(1));
@@ -91,10 +89,12 @@ MlpImpl::MlpImpl(const ModelConfig& c)
       down_proj(register_module("down_proj", Linear(c.intermediate_size, c.hidden_size))) {}
 
 Tensor MlpImpl::forward(const Tensor& x) {
-  if (!can_pack({&gate_proj, &up_proj, &down_proj}, x)) return down_proj(swiglu(gate_proj(x), up_proj(x)));
+  if (!gate_proj->takes_packed() || !up_proj->takes_packed() || !down_proj->takes_packed()) {
+    return down_proj(swiglu(gate_proj(x), up_proj(x)));
+  }
   const Tensor packed = pack_tokens(x);
   const Tensor inner = swiglu(gate_proj->forward_packed(packed), up_proj->forward_packed(packed));
-  return unpack_tokens(down_proj->forward_packed(inner), x.size(0));
+  return unpack_tokens(down_proj->forward_packed(inner), x.size(0)).to(x.scalar_type());
 }
 
 DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& c, int64_t layer)

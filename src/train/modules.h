@@ -23,10 +23,10 @@ class LinearImpl : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x);
   torch::Tensor weight;
 
-  /// Whether forward_packed() may stand for forward() on inputs of this type.
-  bool takes_packed(torch::ScalarType type) const;
-  /// The same product from and to packed activations (block_linear.h).
-  torch::Tensor forward_packed(const torch::Tensor& packed);
+  /// Whether x may come packed (ops/block_linear.h), which spares layers in a row the packing.
+  bool takes_packed() const { return view.tiles && !observer; }
+  /// Packed x -> packed.
+  torch::Tensor forward_packed(const torch::Tensor& x);
 
   /// What forward multiplies with. Not parameters: whoever trains sets them (sparsifier.h).
   WeightView view;

@@ -1,5 +1,6 @@
 // `ringflash bench`: what it prints, and what it refuses. No assertion looks at a time.
 #include <algorithm>
+#include <set>
 
 #include "cli/tiny_files.h"
 
@@ -104,10 +105,50 @@ TEST_F(BenchFile, PrefillOfAModelFile) {
   expect_failure(run_ringflash({"bench", "prefill", path("none.gguf")}), {"none.gguf"});
 }
 
+TEST(BenchLinear, EveryFormatIsCheckedAndTimed) {
+  const json report =
+      one_object(run_ringflash({"bench", "linear", "--in", "128", "--out", "80", "--tokens", "1,5", "--mebibytes", "1",
+                                "--rounds", "1", "--threads", "2", "--no-onednn", "--json"}));
+  EXPECT_EQ(report.at("command"), "bench linear");
+  EXPECT_EQ(report.at("checked"), true);
+  std::multiset<std::string> names;
+  for (const json& row : report.at("rows")) {
+    names.insert(row.at("name"));
+    EXPECT_GT(row.at("ms"), 0) << row;
+    const bool weights = row.at("name") != "dram_read";
+    EXPECT_EQ(row.at("dram_fraction").is_number(), weights && row.at("op") == "matvec") << row;
+    EXPECT_EQ(row.at("speedup_vs_q4_0").is_number(), weights) << row;
+  }
+  for (const char* name : {"dram_read", "bf16", "q8_0", "q4_0", "s8", "s4"}) {
+    EXPECT_EQ(names.count(name), 4u) << name;  // two numbers of tokens, two of threads
+  }
+}
+
+TEST(BenchDecode, ModelsOfEveryFormatTakeTurns) {
+  const TemporaryDirectory folder;
+  const Arguments arguments = {"bench", "decode", "--preset", "tiny", "--formats", "bf16,q8_0,q4_0,s8,s4", "--n", "20",
+                               "--tokens", "3", "--rounds", "1", "--models", folder.path().string(), "--json"};
+  const json report = one_object(run_ringflash(arguments));
+  ASSERT_EQ(report.at("rows").size(), 5u);
+  for (const json& row : report.at("rows")) {
+    EXPECT_GT(row.at("prefill_tokens_per_s"), 0) << row;
+    EXPECT_GT(row.at("decode_speedup_vs_bf16"), 0) << row;
+    EXPECT_EQ(row.at("file_bytes"),
+              std::filesystem::file_size(folder / ("tiny-" + row.at("name").get<std::string>() + ".gguf")));
+  }
+  const json info = one_object(run_ringflash({"info", (folder / "tiny-s4.gguf").string(), "--json"}));
+  EXPECT_EQ(info.at("linear_format"), "S4 12:64");
+  EXPECT_EQ(info.at("fp16_ratio").at("linear"), 8.0);
+}
+
 TEST(Bench, WrongUsageIsNamed) {
   const std::pair<Arguments, std::string> cases[] = {
-      {{"bench"}, "attention or linear or prefill"},
+      {{"bench"}, "attention or decode or linear or prefill"},
       {{"bench", "dancing"}, "dancing"},
+      {{"bench", "linear", "--in", "100"}, "--in"},
+      {{"bench", "linear", "--tokens", "0"}, "--tokens"},
+      {{"bench", "decode", "--formats", "s5"}, "s5"},
+      {{"bench", "decode", "--preset", "giant"}, "giant"},
       {{"bench", "attention", "--n", "0"}, "--n"},
       {{"bench", "attention", "--n", "10,x"}, "--n"},
       {{"bench", "attention", "--pass", "sideways"}, "sideways"},

@@ -29,7 +29,7 @@ struct Rounded {
     view.scales = scales.data();
   }
   double at(int64_t t, int64_t i) const {
-    const int64_t place = i / kInt8Group * view.tokens + t;
+    const int64_t place = view.place(i / kInt8Group, t);
     return double{scales[place]} * (values[place * kInt8Group + i % kInt8Group] - 128);
   }
   Int8Tokens view;
@@ -207,7 +207,7 @@ TEST(RoundToInt8, ErrsByHalfAStep) {
     for (int64_t t = 0; t < kTokens; ++t) {
       for (int64_t i = 0; i < kIn; ++i) {
         // The quotient is off by three roundings of up to 127.
-        const double step = rounded.scales[i / kInt8Group * kTokens + t];
+        const double step = rounded.scales[rounded.view.place(i / kInt8Group, t)];
         const double allowed = step * (0.5 + 3 * 127 * 0x1p-24) + kLeastInt8Maximum;
         ASSERT_LE(std::abs(rounded.at(t, i) - x[t * kIn + i]), allowed) << table->isa << " token " << t << " input " << i;
       }

@@ -11,7 +11,7 @@ namespace ringflash::kernels::ref {
 namespace {
 
 double activation(const Int8Tokens& x, int64_t t, int64_t i) {
-  const int64_t at = i / kInt8Group * x.tokens + t;
+  const int64_t at = x.place(i / kInt8Group, t);
   return double{x.scales[at]} * (x.values[at * kInt8Group + i % kInt8Group] - 128);
 }
 
@@ -28,9 +28,10 @@ void multiply_row(const Int8Tokens& x, const float* row, float* y, int64_t y_str
 
 void round_to_int8(const float* x, int64_t tokens, int64_t in, int64_t begin, int64_t end, uint8_t* values,
                    float* scales) {
+  const Int8Tokens layout{values, scales, tokens, in};
   for (int64_t t = begin; t < end; ++t) {
     for (int64_t first = 0; first < in; first += kInt8Group) {
-      const int64_t at = first / kInt8Group * tokens + t, count = std::min(kInt8Group, in - first);
+      const int64_t at = layout.place(first / kInt8Group, t), count = std::min(kInt8Group, in - first);
       const float* group = x + t * in + first;
       float largest = 0;
       for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(group[i]));

@@ -73,6 +73,11 @@ inline Vec load(const fp16* p) {
   return (Vec)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 
+/// The lanes' low bytes.
+inline void store_low_bytes(uint8_t* p, VecI v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(0xffff, (__m512i)v));
+}
+
 #elif RF_LANES == 8
 
 /// 64 activations q, each 16 of them in both halves of a vector.
@@ -122,6 +127,13 @@ inline Vec load(const fp16* p) {
   return (Vec)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 
+inline void store_low_bytes(uint8_t* p, VecI v) {
+  const __m256i places = _mm256_set1_epi32(0x0c080400);
+  const __m256i low = _mm256_shuffle_epi8((__m256i)v, places);
+  const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), both);
+}
+
 #elif RF_LANES == 4
 
 struct Lookup {
@@ -160,6 +172,12 @@ inline VecI load_u8(const uint8_t* p) {
 }
 inline Vec load(const fp16* p) {
   return (Vec)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p))));
+}
+
+inline void store_low_bytes(uint8_t* p, VecI v) {
+  const uint16x4_t halves = vmovn_u32((uint32x4_t)v);
+  const uint32_t low = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(halves, halves))), 0);
+  __builtin_memcpy(p, &low, sizeof low);
 }
 
 #endif

@@ -145,9 +145,11 @@ template <typename Format, int kTokens, int kRows>
                                              float* y, int64_t y_stride) {
   constexpr int kVecs = kGroupVecs / kScaleVecs;
   const int64_t row_blocks = x.in / Format::Block::kWeights;
+  static_assert(kInt8Tile % kTokens == 0);  // all of them in one tile of x
+  const int64_t start = x.place(0, first), step = x.place(1, first) - start;
   Vec sums[kTokens * kRows] = {};
   const auto add_group = [&](int64_t group, int blocks) __attribute__((always_inline)) {
-    const int64_t at = group * x.tokens + first;
+    const int64_t at = start + group * step;
     GroupWeights rows[kRows];
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
@@ -162,16 +164,16 @@ template <typename Format, int kTokens, int kRows>
 #pragma GCC unroll 2
       for (int s = 0; s < kScaleVecs; ++s) {
         Bytes q[kVecs];
-        VecI start{};
+        VecI offset{};
 #pragma GCC unroll 2
         for (int v = 0; v < kVecs; ++v) {
           q[v] = load_signed(values + (s * kVecs + v) * kBytes);
           const Bytes bias = Bytes{} + static_cast<int8_t>(Format::kBias);
-          if constexpr (Format::kBias != 0) start -= dot_unsigned(VecI{}, bias, q[v]);
+          if constexpr (Format::kBias != 0) offset -= dot_unsigned(VecI{}, bias, q[v]);
         }
 #pragma GCC unroll 4
         for (int r = 0; r < kRows; ++r) {
-          VecI dot = start;
+          VecI dot = offset;
 #pragma GCC unroll 2
           for (int v = 0; v < kVecs; ++v) {
             const Bytes weights = rows[r].values[s * kVecs + v];

@@ -115,9 +115,11 @@ struct SparseOutput {
 template <int N, int kTokens, typename Weights>
 [[gnu::always_inline]] inline void sparse_tile(const Int8Tokens& x, int64_t first, const Weights& weights,
                                                const SparseOutput& out) {
+  static_assert(kInt8Tile % kTokens == 0);  // all of them in one tile of x
+  const int64_t start = x.place(0, first), step = x.place(1, first) - start;
   Vec sums[kTokens][kRowParts] = {};
   for (int64_t group = 0; group < x.groups(); ++group) {
-    const int64_t at = group * x.tokens + first;
+    const int64_t at = start + group * step;
     decltype(auto) w = weights(group);
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
@@ -129,17 +131,24 @@ template <int N, int kTokens, typename Weights>
 
 /// All tokens from `first` on, in tiles of kTokens and less.
 template <int N, int kTokens, typename Weights>
-inline void sparse_tiles(const Int8Tokens& x, int64_t first, const Weights& weights, const SparseOutput& out) {
+[[gnu::noinline]] inline void sparse_tiles(const Int8Tokens& x, int64_t first, const Weights& weights, const SparseOutput& out) {
   for (; first + kTokens <= x.tokens; first += kTokens) sparse_tile<N, kTokens>(x, first, weights, out);
   if constexpr (kTokens > 1) sparse_tiles<N, kTokens / 2>(x, first, weights, out);
+}
+
+template <typename Block>
+[[gnu::always_inline]] inline void prefetch(const Block* block) {
+  for (size_t line = 0; line < sizeof(Block); line += 64) {
+    __builtin_prefetch(reinterpret_cast<const char*>(block) + line);
+  }
 }
 
 template <int N, typename Codec>
 inline void multiply_row_block(const Int8Tokens& x, const Codec& codec, const typename Codec::Block* blocks,
                                Decoded<N>* scratch, const SparseOutput& out) {
   const auto decode_next = [&](int64_t group, Decoded<N>& w) __attribute__((always_inline)) {
-    const char* ahead = reinterpret_cast<const char*>(blocks + group) + kSparsePrefetch;
-    for (size_t line = 0; line < sizeof *blocks; line += 64) __builtin_prefetch(ahead + line);
+    prefetch(reinterpret_cast<const typename Codec::Block*>(reinterpret_cast<const char*>(blocks + group) +
+                                                            kSparsePrefetch));
     decode<N>(codec, blocks[group], w);
   };
   if (scratch == nullptr) {
@@ -153,7 +162,11 @@ inline void multiply_row_block(const Int8Tokens& x, const Codec& codec, const ty
         out);
   }
   for (int64_t group = 0; group < x.groups(); ++group) decode_next(group, scratch[group]);
-  sparse_tiles<N, kSparseTokens>(x, 0, [&](int64_t group) -> const Decoded<N>& { return scratch[group]; }, out);
+  const auto decoded = [&](int64_t group) __attribute__((always_inline)) -> const Decoded<N>& {
+    prefetch(blocks + x.groups() + group);  // the next 16 rows'
+    return scratch[group];
+  };
+  sparse_tiles<N, kSparseTokens>(x, 0, decoded, out);
 }
 
 template <int N, typename Codec>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/kernels.h"
-#include "kernels/simd/vec.h"
+#include "kernels/simd/bytes-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
 
@@ -23,15 +23,16 @@ inline void round_group(const float* x, int64_t count, uint8_t* values, float* s
   for (int i = 0; i < kInt8Group / kLanes; ++i) {
     // The sum's low bits are 128 and x / scale, rounded to nearest even.
     const VecI rounded = bits(group[i] * inverse + (0x1.8p23f + 128));
-    for (int lane = 0; lane < kLanes; ++lane) values[i * kLanes + lane] = static_cast<uint8_t>(rounded[lane]);
+    store_low_bytes(values + i * kLanes, rounded);
   }
 }
 
 inline void round_to_int8(const float* x, int64_t tokens, int64_t in, int64_t begin, int64_t end, uint8_t* values,
                           float* scales) {
+  const Int8Tokens layout{values, scales, tokens, in};
   for (int64_t t = begin; t < end; ++t) {
     for (int64_t first = 0; first < in; first += kInt8Group) {
-      const int64_t at = first / kInt8Group * tokens + t;
+      const int64_t at = layout.place(first / kInt8Group, t);
       round_group(x + t * in + first, in - first, values + at * kInt8Group, scales + at);
     }
   }

@@ -15,8 +15,9 @@ struct WeightView {
   torch::Tensor mask;  ///< bool [out, in]; undefined where all weights are there
   int64_t bits = 16;   ///< 4 or 8: as S4 and S8 hold them (quantize_sparse.h); 16: unquantised
   int64_t nonzeros = 0;  ///< the N of S4's and S8's N:64
-  /// What computes the active tiles alone, where the mask is of tiles and so few that it pays; else null.
-  BlockTilesPtr tiles;
+
+  /// Where set, products skip the inactive tiles of `mask` (block_linear.h) instead of multiplying with zeros.
+  BlockTilesPtr tiles = {};
   TileGradient tile_gradient = TileGradient::kActive;
 };
 
