@@ -10,7 +10,7 @@
 
 #include "base/progress.h"
 #include "cli/common.h"
-#include "cli/compress_command.h"
+#include "cli/ringflash_train_compress.h"
 #include "cli/ringflash_train_bench.h"
 #include "model/presets.h"
 #include "train/train_config.h"

@@ -1,4 +1,4 @@
-#include "cli/compress_command.h"
+#include "cli/ringflash_train_compress.h"
 
 #include <CLI/CLI.hpp>
 #include <cmath>
