@@ -1,8 +1,7 @@
 #include "kernels/block_sparse.h"
 
 #include <algorithm>
-
-#include "base/aligned.h"
+#include <memory>
 
 namespace ringflash::kernels {
 namespace {
@@ -84,13 +83,14 @@ void block_backward_weight(const BlockPattern& pattern, const float* x, const fl
   const int64_t x_tile = tile_slots(pattern.in(), table), y_tile = tile_slots(pattern.out(), table);
   const int64_t tile_bytes = x_tile * static_cast<int64_t>(sizeof(float));
   const int64_t span = std::max<int64_t>(1, kSpanBytes / tile_bytes);
-  AlignedVector<float> values(pattern.entries() * kBlockIns * kBlockOuts);
+  // Megabytes that are written before they are read: no zeros first.
+  const auto values = std::make_unique_for_overwrite<float[]>(pattern.entries() * kBlockIns * kBlockOuts);
   for (int64_t first = 0; first < tiles; first += span) {
     const int64_t count = std::min(span, tiles - first);
     executor.for_each(index.rows, [&](int64_t row) {
       table.block.backward_weight(index, x + first * x_tile, dy + first * y_tile, count, row, first > 0,
-                                  values.data());
-      if (first + count == tiles) scatter_row(index, values.data(), row, gradient);
+                                  values.get());
+      if (first + count == tiles) scatter_row(index, values.get(), row, gradient);
     });
   }
 }

@@ -26,12 +26,12 @@ std::vector<Tensor> apply_each(const Tensor& x, std::initializer_list<Linear> la
   Tensor packed;
   std::vector<Tensor> products;
   for (Linear layer : layers) {
-    if (!layer->takes_packed()) {
+    if (!layer->takes_packed(x.scalar_type())) {
       products.push_back(layer(x));
       continue;
     }
     if (!packed.defined()) packed = pack_tokens(x);
-    products.push_back(unpack_tokens(layer->forward_packed(packed), x.size(0)).to(x.scalar_type()));
+    products.push_back(unpack_tokens(layer->forward_packed(packed), x.size(0)));
   }
   return products;
 }
@@ -46,7 +46,7 @@ LinearImpl::LinearImpl(int64_t in, int64_t out)
 
 Tensor LinearImpl::forward(const Tensor& x) {
   if (observer) observer(x);
-  if (view.tiles) return block_linear(x, weight, view.tiles, view.tile_gradient);
+  if (view.tiles && x.scalar_type() == packed_type()) return block_linear(x, weight, view.tiles, view.tile_gradient);
   return torch::linear(x, seen_weight(weight, view, x.scalar_type()));
 }
 
@@ -89,12 +89,13 @@ MlpImpl::MlpImpl(const ModelConfig& c)
       down_proj(register_module("down_proj", Linear(c.intermediate_size, c.hidden_size))) {}
 
 Tensor MlpImpl::forward(const Tensor& x) {
-  if (!gate_proj->takes_packed() || !up_proj->takes_packed() || !down_proj->takes_packed()) {
+  const auto type = x.scalar_type();
+  if (!gate_proj->takes_packed(type) || !up_proj->takes_packed(type) || !down_proj->takes_packed(type)) {
     return down_proj(swiglu(gate_proj(x), up_proj(x)));
   }
   const Tensor packed = pack_tokens(x);
   const Tensor inner = swiglu(gate_proj->forward_packed(packed), up_proj->forward_packed(packed));
-  return unpack_tokens(down_proj->forward_packed(inner), x.size(0)).to(x.scalar_type());
+  return unpack_tokens(down_proj->forward_packed(inner), x.size(0));
 }
 
 DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& c, int64_t layer)

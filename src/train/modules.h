@@ -23,8 +23,8 @@ class LinearImpl : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x);
   torch::Tensor weight;
 
-  /// Whether x may come packed (ops/block_linear.h), which spares layers in a row the packing.
-  bool takes_packed() const { return view.tiles && !observer; }
+  /// Whether x of this type may come packed (ops/block_linear.h), which spares layers in a row the packing.
+  bool takes_packed(torch::ScalarType type) const { return view.tiles && type == packed_type() && !observer; }
   /// Packed x -> packed.
   torch::Tensor forward_packed(const torch::Tensor& x);
 

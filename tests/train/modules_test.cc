@@ -6,6 +6,7 @@
 #include "model/presets.h"
 #include "model/tensors.h"
 #include "torch_support.h"
+#include "train/masks.h"
 
 namespace ringflash {
 namespace {
@@ -59,6 +60,41 @@ TEST(CausalLm, LossIsTheLogitsCrossEntropyAndReachesEveryParameter) {
   for (const auto& item : model->named_parameters()) {
     ASSERT_TRUE(item.value().grad().defined()) << item.key();
     EXPECT_GT(item.value().grad().abs().max().item<double>(), 0) << item.key();
+  }
+}
+
+// A model whose layers skip inactive tiles is the same as one that multiplies with a masked weight.
+TEST(CausalLm, SkipsInactiveTiles) {
+  const ModelConfig config = small_config();
+  CausalLm dense(config, 3), sparse(config, 3);
+  uint64_t seed = 0;
+  const auto mask_layer = [&](Linear one, Linear other) {
+    one->view.mask = other->view.mask = random_mask(one->weight, {SparsePattern::kBlock, 20}, ++seed);
+    other->view.tiles = block_tiles(other->view.mask);
+  };
+  for (size_t i = 0; i < dense->layers().size(); ++i) {
+    const Attention &a = dense->layers()[i]->self_attn, &b = sparse->layers()[i]->self_attn;
+    mask_layer(a->q_proj, b->q_proj);
+    mask_layer(a->k_proj, b->k_proj);
+    if (i > 0) mask_layer(a->v_proj, b->v_proj);
+    mask_layer(a->o_proj, b->o_proj);
+    const Mlp &c = dense->layers()[i]->mlp, &d = sparse->layers()[i]->mlp;
+    mask_layer(c->gate_proj, d->gate_proj);
+    mask_layer(c->up_proj, d->up_proj);
+    if (i > 0) mask_layer(c->down_proj, d->down_proj);
+  }
+  const Tensor ids = torch::arange(90) * 7 % config.vocab_size, targets = torch::arange(90) * 13 % config.vocab_size;
+  const auto loss = [&](CausalLm& model) { return model->loss_sum(ids, targets, {0, 60, 90}, packed_type()) / 90; };
+  const Tensor want = loss(dense), got = loss(sparse);
+  // bf16 rounds each layer's result by 2^-9, in another order of summation.
+  testing::expect_close(got.reshape({1}), want.reshape({1}), {.relative = 0x1p-8}, "loss");
+  want.backward();
+  got.backward();
+  for (size_t i = 0; i < dense->layers().size(); ++i) {
+    const Linear &a = dense->layers()[i]->mlp->gate_proj, &b = sparse->layers()[i]->mlp->gate_proj;
+    const Tensor active = a->weight.grad() * a->view.mask;
+    const double largest = active.abs().max().item<double>();
+    testing::expect_close(b->weight.grad(), active, {.absolute = largest / 16}, "gradient");
   }
 }
 
