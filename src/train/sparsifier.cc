@@ -101,8 +101,7 @@ void Sparsifier::show(Layer& layer) {
   const double pruned_scale = config_.mask_method == "magnitude" ? config_.pruned_update_scale : 0;
   optimizer_.set_mask(layer.name, mask, pruned_scale, config_.l1);
   const auto kept = static_cast<double>(mask.sum().item<int64_t>());
-  const bool same_precision = (config_.precision == "bf16") == (packed_type() == torch::kBFloat16);
-  const bool pays = layer.pattern == SparsePattern::kBlock && mask.device().is_cpu() && same_precision &&
+  const bool pays = layer.pattern == SparsePattern::kBlock && mask.device().is_cpu() &&
                     kept < kSparseEnough * static_cast<double>(mask.numel());
   layer.linear->view.tiles = pays ? block_tiles(mask) : BlockTilesPtr();
 }
