@@ -139,22 +139,26 @@ struct FormatQ8_0 {
 
 #endif
 
-/// y[t, r] = the products of kTokens tokens from `first` on and kRows rows of blocks from w on.
+// How many bytes ahead of their use weights are asked for.
+inline constexpr int64_t kInt8Prefetch = 1024;
+
+/// y[t, r * step] = the products of kTokens tokens from `first` on and kRows rows of blocks, the first at w and each
+/// `step` rows after the one before.
 template <typename Format, int kTokens, int kRows>
 [[gnu::always_inline]] inline void int8_tile(const Int8Tokens& x, int64_t first, const typename Format::Block* w,
-                                             float* y, int64_t y_stride) {
+                                             int64_t step, float* y, int64_t y_stride) {
   constexpr int kVecs = kGroupVecs / kScaleVecs;
   const int64_t row_blocks = x.in / Format::Block::kWeights;
   static_assert(kInt8Tile % kTokens == 0);  // all of them in one tile of x
-  const int64_t start = x.place(0, first), step = x.place(1, first) - start;
+  const int64_t start = x.place(0, first), group_step = x.place(1, first) - start;
   Vec sums[kTokens * kRows] = {};
   const auto add_group = [&](int64_t group, int blocks) __attribute__((always_inline)) {
-    const int64_t at = start + group * step;
+    const int64_t at = start + group * group_step;
     GroupWeights rows[kRows];
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
-      const typename Format::Block* block = w + r * row_blocks + 2 * group;
-      if constexpr (kTokens == 1) __builtin_prefetch(block + kRows * row_blocks);  // the next tile's
+      const typename Format::Block* block = w + r * step * row_blocks + 2 * group;
+      if constexpr (kTokens == 1) __builtin_prefetch(reinterpret_cast<const char*>(block) + kInt8Prefetch);
       rows[r] = Format::load(block, blocks);
     }
 #pragma GCC unroll 4
@@ -189,7 +193,7 @@ template <typename Format, int kTokens, int kRows>
   float totals[kTokens * kRows];
   sum_each<kTokens * kRows>(sums, totals);
   for (int t = 0; t < kTokens; ++t) {
-    for (int r = 0; r < kRows; ++r) y[t * y_stride + r] = totals[t * kRows + r];
+    for (int r = 0; r < kRows; ++r) y[t * y_stride + r * step] = totals[t * kRows + r];
   }
 }
 
@@ -197,11 +201,16 @@ template <typename Format, int kTokens>
 inline void int8_rows(const Int8Tokens& x, int64_t first, const typename Format::Block* w, float* y, int64_t y_stride,
                       int64_t begin, int64_t end) {
   const int64_t row_blocks = x.in / Format::Block::kWeights;
-  int64_t o = begin;
-  for (; o + kInt8Rows <= end; o += kInt8Rows) {
-    int8_tile<Format, kTokens, kInt8Rows>(x, first, w + o * row_blocks, y + first * y_stride + o, y_stride);
+  // Rows of a tile lie far apart, so that each of its rows reads on where the one before it ended.
+  const int64_t step = (end - begin) / kInt8Rows;
+  const auto from = [&](int64_t o) { return w + o * row_blocks; };
+  float* out = y + first * y_stride;
+  for (int64_t o = begin; o < begin + step; ++o) {
+    int8_tile<Format, kTokens, kInt8Rows>(x, first, from(o), step, out + o, y_stride);
   }
-  for (; o < end; ++o) int8_tile<Format, kTokens, 1>(x, first, w + o * row_blocks, y + first * y_stride + o, y_stride);
+  for (int64_t o = begin + step * kInt8Rows; o < end; ++o) {
+    int8_tile<Format, kTokens, 1>(x, first, from(o), 1, out + o, y_stride);
+  }
 }
 
 /// Rows that stay in a private cache while the tokens pass.
@@ -210,8 +219,9 @@ inline constexpr int64_t kInt8BlockRows = 64;
 template <typename Format>
 inline void matmul_int8(const Int8Tokens& x, const typename Format::Block* w, float* y, int64_t y_stride,
                         int64_t out_begin, int64_t out_end) {
-  for (int64_t begin = out_begin; begin < out_end; begin += kInt8BlockRows) {
-    const int64_t end = begin + kInt8BlockRows < out_end ? begin + kInt8BlockRows : out_end;
+  const int64_t rows = x.tokens < kInt8Tokens ? out_end - out_begin : kInt8BlockRows;
+  for (int64_t begin = out_begin; begin < out_end; begin += rows) {
+    const int64_t end = begin + rows < out_end ? begin + rows : out_end;
     int64_t t = 0;
     for (; t + kInt8Tokens <= x.tokens; t += kInt8Tokens) {
       int8_rows<Format, kInt8Tokens>(x, t, w, y, y_stride, begin, end);
