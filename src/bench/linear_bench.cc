@@ -27,7 +27,8 @@ Status check_product(const WeightMatrix& w, const float* x, const float* y, int6
   few.rows = few.sparse.shape.rows = std::min(kRows, w.rows);
   RoundedTokens rounded;
   std::vector<float> expected(static_cast<size_t>(tokens * few.rows));
-  multiply(reference, executor, few, x, expected.data(), tokens, rounded);
+  const Projection projection{few, expected.data()};
+  multiply(reference, executor, {&projection, 1}, x, tokens, rounded);
   double difference = 0, norm = 0;
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t o = 0; o < few.rows; ++o) {
@@ -71,12 +72,17 @@ class LinearBench {
   }
 
  private:
+  void multiply_once(const WeightMatrix& w, int64_t tokens, Executor& executor) {
+    const Projection projection{w, y_.data()};
+    multiply(kernels::table(), executor, {&projection, 1}, x_.data(), tokens, rounded_);
+  }
+
   /// Seconds of one product, the mean over all copies (or as many as kMatmulSeconds allow).
   double time_products(const StoredMatrix& matrix, int64_t tokens, Executor& executor) {
     int64_t products = 0;
     const Stopwatch stopwatch;
     do {
-      multiply(kernels::table(), executor, matrix.copy(products), x_.data(), y_.data(), tokens, rounded_);
+      multiply_once(matrix.copy(products), tokens, executor);
       ++products;
     } while (products < matrix.copies() && (tokens == 1 || stopwatch.seconds() < kMatmulSeconds));
     return stopwatch.seconds() / static_cast<double>(products);
@@ -90,7 +96,7 @@ class LinearBench {
     std::vector<Contestant> all;
     all.push_back({kDramRead, [memory, &executor]() -> Result<double> { return time_read(memory, executor); }});
     for (const auto& matrix : matrices_) {
-      multiply(kernels::table(), executor, matrix->copy(0), x_.data(), y_.data(), tokens, rounded_);
+      multiply_once(matrix->copy(0), tokens, executor);
       if (const Status good = check_product(matrix->copy(0), x_.data(), y_.data(), tokens, executor); !good) {
         return good.error().in(to_string(matrix->format()));
       }

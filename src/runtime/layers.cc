@@ -1,6 +1,7 @@
 #include "runtime/layers.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 
 namespace ringflash {
@@ -143,7 +144,8 @@ Workspace::Workspace(const ModelConfig& model_config, Executor& threads, int64_t
 }
 
 void matmul(Workspace& work, const WeightMatrix& w, const float* x, float* y, int64_t tokens) {
-  multiply(work.kernels, work.executor, w, x, y, tokens, work.rounded);
+  const Projection projection{w, y};
+  multiply(work.kernels, work.executor, {&projection, 1}, x, tokens, work.rounded);
 }
 
 void rms_norm(const Workspace& work, const float* x, const float* gain, float* y, int64_t tokens) {
@@ -166,29 +168,26 @@ void embed(const Model& model, std::span<const int32_t> ids, Workspace& work) {
 
 void run_layer(const LayerWeights& weights, TokenRun piece, std::vector<HeadCache>& cache, Workspace& work) {
   const int64_t tokens = piece.tokens;
-  const auto times = [&](const WeightMatrix& w, const AlignedVector<float>& x, AlignedVector<float>& y) {
-    matmul(work, w, x.data(), y.data(), tokens);
+  const auto times = [&](std::initializer_list<Projection> projections, const AlignedVector<float>& x) {
+    multiply(work.kernels, work.executor, {projections.begin(), projections.size()}, x.data(), tokens, work.rounded);
   };
   const bool routed = weights.router.data != nullptr;
 
   rms_norm(work, work.hidden.data(), weights.input_layernorm, work.normed.data(), tokens);
-  times(weights.q_proj, work.normed, work.q);
-  times(weights.k_proj, work.normed, work.k);
-  times(weights.v_proj, work.normed, work.v);
-  if (routed) times(weights.router, work.normed, work.router);
+  times({{weights.q_proj, work.q.data()}, {weights.k_proj, work.k.data()}, {weights.v_proj, work.v.data()}}, work.normed);
+  if (routed) times({{weights.router, work.router.data()}}, work.normed);
   attend(piece, routed, cache, work);
-  times(weights.o_proj, work.attended, work.normed);
+  times({{weights.o_proj, work.normed.data()}}, work.attended);
   add_to_hidden(work, work.normed.data(), tokens);
 
   rms_norm(work, work.hidden.data(), weights.post_attention_layernorm, work.normed.data(), tokens);
-  times(weights.gate_proj, work.normed, work.gate);
-  times(weights.up_proj, work.normed, work.up);
+  times({{weights.gate_proj, work.gate.data()}, {weights.up_proj, work.up.data()}}, work.normed);
   const int64_t width = work.config.intermediate_size;
   for_token_runs(work.executor, tokens, width, [&](int64_t first, int64_t count) {
     float* gate = work.gate.data() + first * width;
     work.kernels.swiglu(gate, work.up.data() + first * width, gate, count * width);
   });
-  times(weights.down_proj, work.gate, work.normed);
+  times({{weights.down_proj, work.normed.data()}}, work.gate);
   add_to_hidden(work, work.normed.data(), tokens);
 }
 

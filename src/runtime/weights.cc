@@ -1,6 +1,7 @@
 #include "runtime/weights.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "base/check.h"
 #include "format/quantize_q4_0.h"
@@ -12,6 +13,9 @@ namespace {
 // A task must outweigh what it costs to hand it to a thread.
 constexpr int64_t kTaskMacs = 65536;
 constexpr int64_t kTaskElements = 8192;
+
+// More tasks than threads, so that one that is held up leaves its share to the others.
+constexpr int64_t kTasksPerThread = 8;
 
 // Outputs of a task are whole cache lines, so that no two threads write the same one, and whole tiles of the
 // kernels.
@@ -63,6 +67,21 @@ void multiply_range(const kernels::Table& table, const WeightMatrix& w, const Op
   RF_UNREACHABLE();
 }
 
+/// Outputs [begin, end) of a projection: a task.
+struct RowRange {
+  const Projection* projection;
+  int64_t begin, end;
+};
+
+/// Appends ranges of about `weights` weights that cover the projection.
+void cut_rows(const Projection& projection, int64_t weights, std::vector<RowRange>& ranges) {
+  const WeightMatrix& w = projection.w;
+  const int64_t rows = ceil_div(ceil_div(weights, w.columns), kOutputGranule) * kOutputGranule;
+  for (int64_t begin = 0; begin < w.rows; begin += rows) {
+    ranges.push_back({&projection, begin, std::min(begin + rows, w.rows)});
+  }
+}
+
 }  // namespace
 
 kernels::Int8Tokens RoundedTokens::round(const kernels::Table& table, Executor& executor, const float* x,
@@ -83,16 +102,22 @@ kernels::Int8Tokens RoundedTokens::round(const kernels::Table& table, Executor& 
   return view;
 }
 
-void multiply(const kernels::Table& table, Executor& executor, const WeightMatrix& w, const float* x, float* y,
+void multiply(const kernels::Table& table, Executor& executor, std::span<const Projection> projections, const float* x,
               int64_t tokens, RoundedTokens& rounded) {
   Operand operand{x, {}, tokens};
-  if (wants_rounded(w.type)) operand.rounded = rounded.round(table, executor, x, tokens, w.columns);
-  const int64_t tasks_worth = tokens * w.rows * w.columns / kTaskMacs;
-  const int64_t tasks = std::clamp<int64_t>(tasks_worth, 1, 8 * executor.concurrency());
-  const int64_t rows = ceil_div(ceil_div(w.rows, tasks), kOutputGranule) * kOutputGranule;
-  executor.for_each(ceil_div(w.rows, rows), [&](int64_t task) {
-    const int64_t begin = task * rows;
-    multiply_range(table, w, operand, y, begin, std::min(begin + rows, w.rows));
+  int64_t weights = 0;
+  bool round = false;
+  for (const Projection& each : projections) {
+    weights += each.w.rows * each.w.columns;
+    round = round || wants_rounded(each.w.type);
+  }
+  if (round) operand.rounded = rounded.round(table, executor, x, tokens, projections.front().w.columns);
+  const int64_t tasks = std::clamp<int64_t>(tokens * weights / kTaskMacs, 1, kTasksPerThread * executor.concurrency());
+  std::vector<RowRange> ranges;
+  for (const Projection& each : projections) cut_rows(each, ceil_div(weights, tasks), ranges);
+  executor.for_each(std::ssize(ranges), [&](int64_t task) {
+    const auto& [projection, begin, end] = ranges[static_cast<size_t>(task)];
+    multiply_range(table, projection->w, operand, projection->y, begin, end);
   });
 }
 

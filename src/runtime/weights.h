@@ -32,9 +32,15 @@ class RoundedTokens {
   AlignedVector<float> scales_;
 };
 
-/// y[t, o] = sum_i x[t, i] * w[o, i]; x is [tokens, w.columns], y is [tokens, w.rows]. A token's result has the same
-/// bits in any batch and on any number of threads.
-void multiply(const kernels::Table& table, Executor& executor, const WeightMatrix& w, const float* x, float* y,
+/// One of the matrices that the same activations are multiplied with, and where its product goes, [tokens, w.rows].
+struct Projection {
+  const WeightMatrix& w;
+  float* y;
+};
+
+/// y[t, o] = sum_i x[t, i] * w[o, i] of each; x is [tokens, columns], which all of them have. A token's result has the
+/// same bits in any batch and on any number of threads.
+void multiply(const kernels::Table& table, Executor& executor, std::span<const Projection> projections, const float* x,
               int64_t tokens, RoundedTokens& rounded);
 
 /// One row of a dense matrix.

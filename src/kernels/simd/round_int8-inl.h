@@ -6,17 +6,30 @@
 
 namespace ringflash::kernels::RF_ISA {
 
+/// The largest lane, halves first.
+inline float largest_lane(Vec v) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int width = kLanes / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
+  }
+  return lanes[0];
+}
+
 /// One token's group of `count` activations.
+template <bool kWhole>
 inline void round_group(const float* x, int64_t count, uint8_t* values, float* scale) {
   Vec group[kInt8Group / kLanes], largest{};
   for (int i = 0; i < kInt8Group / kLanes; ++i) {
     const int64_t left = count - i * kLanes;
-    group[i] = left > 0 ? load_partial(x + i * kLanes, left) : Vec{};
+    if constexpr (kWhole) {
+      group[i] = load(x + i * kLanes);
+    } else {
+      group[i] = left > 0 ? load_partial(x + i * kLanes, left) : Vec{};
+    }
     largest = max(from_bits(bits(group[i]) & 0x7fffffff), largest);
   }
-  float lanes[kLanes], most = 0;
-  store(lanes, largest);
-  for (const float lane : lanes) most = lane > most ? lane : most;
+  const float most = largest_lane(largest);
   const bool zero = most < kLeastInt8Maximum;
   *scale = zero ? 0.0f : most / 127.0f;
   const Vec inverse = broadcast(zero ? 0.0f : 127.0f / most);
@@ -33,7 +46,8 @@ inline void round_to_int8(const float* x, int64_t tokens, int64_t in, int64_t be
   for (int64_t t = begin; t < end; ++t) {
     for (int64_t first = 0; first < in; first += kInt8Group) {
       const int64_t at = layout.place(first / kInt8Group, t);
-      round_group(x + t * in + first, in - first, values + at * kInt8Group, scales + at);
+      const auto round = in - first >= kInt8Group ? round_group<true> : round_group<false>;
+      round(x + t * in + first, in - first, values + at * kInt8Group, scales + at);
     }
   }
 }
