@@ -21,7 +21,10 @@ inline constexpr int kSparseTokens = RF_LANES == 16 ? 16 : RF_LANES == 8 ? 2 : 4
 /// Up to this many, superblocks are decoded as they are used; more share what was decoded once.
 inline constexpr int kDirectTokens = 4;
 
-/// Blocks of 16 rows that are then read side by side.
+/// Blocks of 16 rows that are decoded together: a tile of tokens meets them all while it is in the L1 cache.
+inline constexpr int kDecodedBlocks = 4;
+
+/// Blocks of 16 rows that are read side by side where they are decoded as they are used.
 inline constexpr int kSparseStreams = RF_LANES == 4 ? 1 : 4;
 
 // How many bytes ahead of their use superblocks are asked for.
@@ -165,7 +168,7 @@ struct SparseProduct {
     if constexpr (kTokens > 1) direct_tiles<kTokens / 2, kStreams>(row_block, first);
   }
 
-  /// The same with 16 rows that were decoded, while those of the next block are asked for.
+  /// The same with 16 rows that were decoded, while others that will be are asked for.
   template <int kTokens>
   [[gnu::always_inline]] void decoded_tile(int64_t row_block, int64_t first, const Decoded<N>* decoded) const {
     static_assert(kInt8Tile % kTokens == 0);
@@ -173,7 +176,7 @@ struct SparseProduct {
     Vec sums[kTokens][kRowParts] = {};
     for (int64_t group = 0; group < x.groups(); ++group) {
       const int64_t at = start + group * step;
-      prefetch(&block(row_block + 1, group), 0);
+      prefetch(&block(row_block + kDecodedBlocks, group), 0);
 #pragma GCC unroll 16
       for (int t = 0; t < kTokens; ++t) {
         multiply_group<N>(decoded[group], x.values + (at + t) * kInt8Group, x.scales[at + t], sums[t]);
@@ -183,9 +186,13 @@ struct SparseProduct {
   }
 
   template <int kTokens>
-  [[gnu::noinline]] void decoded_tiles(int64_t row_block, int64_t first, const Decoded<N>* decoded) const {
-    for (; first + kTokens <= x.tokens; first += kTokens) decoded_tile<kTokens>(row_block, first, decoded);
-    if constexpr (kTokens > 1) decoded_tiles<kTokens / 2>(row_block, first, decoded);
+  [[gnu::noinline]] void decoded_tiles(RowBlocks rows, int64_t first, const Decoded<N>* decoded) const {
+    for (; first + kTokens <= x.tokens; first += kTokens) {
+      for (int64_t row_block = rows.begin; row_block < rows.end; ++row_block) {
+        decoded_tile<kTokens>(row_block, first, decoded + (row_block - rows.begin) * x.groups());
+      }
+    }
+    if constexpr (kTokens > 1) decoded_tiles<kTokens / 2>(rows, first, decoded);
   }
 
   void multiply_direct(RowBlocks rows) const {
@@ -197,12 +204,13 @@ struct SparseProduct {
   }
 
   void multiply_decoded(RowBlocks rows) const {
-    Scratch memory(x.groups() * static_cast<int64_t>(sizeof(Decoded<N>) / sizeof(float)));
-    auto* decoded = reinterpret_cast<Decoded<N>*>(
-        memory.take(x.groups() * static_cast<int64_t>(sizeof(Decoded<N>) / sizeof(float))));
-    for (int64_t row_block = rows.begin; row_block < rows.end; ++row_block) {
-      for (int64_t group = 0; group < x.groups(); ++group) decode<N>(codec, block(row_block, group), decoded[group]);
-      decoded_tiles<kSparseTokens>(row_block, 0, decoded);
+    const auto floats = kDecodedBlocks * x.groups() * static_cast<int64_t>(sizeof(Decoded<N>) / sizeof(float));
+    Scratch memory(floats);
+    auto* decoded = reinterpret_cast<Decoded<N>*>(memory.take(floats));
+    for (int64_t begin = rows.begin; begin < rows.end; begin += kDecodedBlocks) {
+      const int64_t end = begin + kDecodedBlocks < rows.end ? begin + kDecodedBlocks : rows.end;
+      for (int64_t i = 0; i < (end - begin) * x.groups(); ++i) decode<N>(codec, (&block(begin, 0))[i], decoded[i]);
+      decoded_tiles<kSparseTokens>({begin, end}, 0, decoded);
     }
   }
 };
