@@ -31,8 +31,8 @@ struct ModelRow {
   double prefill_speedup, decode_speedup;            ///< against the first model
 };
 
-/// Models take turns, prompt by prompt. Before that, each must give the same bits for a prompt read at once and token by
-/// token.
+/// Models take turns, prompt by prompt. Before that, each must give the same logits for a prompt read at once and token
+/// by token, rounding aside.
 Result<std::vector<ModelRow>> bench_models(const std::vector<NamedModel>& models, const ModelBenchOptions& options,
                                            Executor& executor, const std::function<void(std::string_view)>& remark);
 

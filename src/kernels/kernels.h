@@ -15,6 +15,7 @@
 #include "format/block_q8_0.h"
 #include "format/sparse_shape.h"
 #include "kernels/block_kernels.h"
+#include "kernels/wide_kernels.h"
 
 namespace ringflash::kernels {
 
@@ -212,6 +213,9 @@ struct Table {
 
   /// Block-sparse linear layers.
   BlockKernels block;
+
+  /// Products of many tokens; null where the processor has nothing for them.
+  const WideKernels* wide;
 };
 
 /// The table in force: RINGFLASH_ISA's if set, else the best one this machine has. An unknown or unsupported

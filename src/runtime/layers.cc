@@ -41,22 +41,23 @@ void rotate_and_store(TokenRun piece, int64_t head, bool routed, HeadCache& cach
   const int64_t group = c.heads_per_group();
   const int64_t head_begin = head * c.head_dim;
   for (int64_t t = 0; t < piece.tokens; ++t) {
-    const int64_t key = t * c.key_value_size() + head_begin;
+    const int64_t key = (piece.row + t) * c.key_value_size() + head_begin;
     kernels::rope_rotate(work.k.data() + key, work.k_rotated.data() + key, work.rope, piece.first + t);
     for (int64_t h = 0; h < group; ++h) {
-      const int64_t query = t * c.query_size() + (head * group + h) * c.head_dim;
+      const int64_t query = (piece.row + t) * c.query_size() + (head * group + h) * c.head_dim;
       kernels::rope_rotate(work.q.data() + query, work.q_rotated.data() + query, work.rope, piece.first + t);
     }
   }
+  const int64_t first_key = piece.row * c.key_value_size() + head_begin;
   cache.append({.first = piece.first,
                 .count = piece.tokens,
-                .k = work.k.data() + head_begin,
-                .k_rotated = work.k_rotated.data() + head_begin,
-                .v = work.v.data() + head_begin,
+                .k = work.k.data() + first_key,
+                .k_rotated = work.k_rotated.data() + first_key,
+                .v = work.v.data() + first_key,
                 .stride = c.key_value_size(),
-                .router = routed ? work.router.data() + head : nullptr,
+                .router = routed ? work.router.data() + piece.row * c.num_key_value_heads + head : nullptr,
                 .router_stride = c.num_key_value_heads});
-  const int64_t query_begin = head * group * c.head_dim;
+  const int64_t query_begin = piece.row * c.query_size() + head * group * c.head_dim;
   cache.choose_pages({.first = piece.first,
                       .count = piece.tokens,
                       .q = work.q.data() + query_begin,
@@ -89,7 +90,7 @@ std::vector<QueryRun> cut_queries(TokenRun piece, const RingGeometry& ring) {
 void attend_block(TokenRun piece, int64_t head, int64_t begin, int64_t count, const HeadCache& cache,
                   Workspace& work) {
   const ModelConfig& c = work.config;
-  const int64_t at = begin * c.query_size() + head * c.heads_per_group() * c.head_dim;
+  const int64_t at = (piece.row + begin) * c.query_size() + head * c.heads_per_group() * c.head_dim;
   std::vector<kernels::KeySpan> spans;
   cache.visible(piece.first + begin, spans);
   work.kernels.attend({.q = work.q_rotated.data() + at,
@@ -109,7 +110,8 @@ void attend_block(TokenRun piece, int64_t head, int64_t begin, int64_t count, co
                        .lse_token_stride = 0});
 }
 
-void attend(TokenRun piece, bool routed, std::vector<HeadCache>& cache, Workspace& work) {
+/// Of tokens that all lie within one chunk where the layer is a ring.
+void attend_chunk(TokenRun piece, bool routed, std::vector<HeadCache>& cache, Workspace& work) {
   const int64_t heads = work.config.num_key_value_heads;
   work.executor.for_each(heads, [&](int64_t head) {
     rotate_and_store(piece, head, routed, cache[static_cast<size_t>(head)], work);
@@ -121,6 +123,15 @@ void attend(TokenRun piece, bool routed, std::vector<HeadCache>& cache, Workspac
     attend_block(piece, head, run.begin, run.end - run.begin, cache[static_cast<size_t>(head)], work);
   });
   for (HeadCache& head : cache) head.finish_queries();
+}
+
+void attend(TokenRun piece, bool ring, bool routed, std::vector<HeadCache>& cache, Workspace& work) {
+  const int64_t stride = ring ? work.config.ring.stride : piece.first + piece.tokens;
+  for (int64_t t = 0; t < piece.tokens;) {
+    const int64_t count = std::min(stride - (piece.first + t) % stride, piece.tokens - t);
+    attend_chunk({piece.first + t, count, piece.row + t}, routed, cache, work);
+    t += count;
+  }
 }
 
 }  // namespace
@@ -176,7 +187,7 @@ void run_layer(const LayerWeights& weights, TokenRun piece, std::vector<HeadCach
   rms_norm(work, work.hidden.data(), weights.input_layernorm, work.normed.data(), tokens);
   times({{weights.q_proj, work.q.data()}, {weights.k_proj, work.k.data()}, {weights.v_proj, work.v.data()}}, work.normed);
   if (routed) times({{weights.router, work.router.data()}}, work.normed);
-  attend(piece, routed, cache, work);
+  attend(piece, weights.attention == AttentionKind::kRing, routed, cache, work);
   times({{weights.o_proj, work.normed.data()}}, work.attended);
   add_to_hidden(work, work.normed.data(), tokens);
 

@@ -15,9 +15,10 @@
 
 namespace ringflash {
 
-/// Consecutive positions that go through the layers together; within one chunk if the model has ring layers.
+/// Consecutive positions that go through the layers together.
 struct TokenRun {
   int64_t first, tokens;
+  int64_t row = 0;  ///< of the first one in the workspace's buffers
 };
 
 /// What computes, and what it computes on, for pieces of up to `max_tokens`. All buffers are [tokens, width].

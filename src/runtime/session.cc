@@ -11,7 +11,7 @@ namespace {
 
 // Tokens that go through the layers together: enough for the matmuls to run at the speed of arithmetic, fewer
 // where a layer is so wide that its activations would take more than kActivations numbers.
-constexpr int64_t kPieceTokens = 256;
+constexpr int64_t kPieceTokens = 512;
 constexpr int64_t kActivations = int64_t{1} << 26;
 
 // Logits computed together; a row is as long as the vocabulary.
@@ -22,10 +22,6 @@ int64_t longest_piece(const ModelConfig& c, int64_t context) {
   return std::min(context, std::clamp<int64_t>(kActivations / width, 1, kPieceTokens));
 }
 
-bool has_ring_layers(const ModelConfig& config) {
-  return std::count(config.attention.begin(), config.attention.end(), AttentionKind::kRing) > 0;
-}
-
 }  // namespace
 
 struct Session::State {
@@ -34,7 +30,6 @@ struct Session::State {
         config(m.config()),
         context(context_),
         piece_tokens(longest_piece(config, context)),
-        chunk_tokens(has_ring_layers(config) ? config.ring.stride : context),
         logit_rows(std::clamp<int64_t>(kLogits / config.vocab_size, 1, piece_tokens)),
         work(config, executor, piece_tokens),
         logits(static_cast<size_t>(logit_rows * config.vocab_size)) {
@@ -43,10 +38,8 @@ struct Session::State {
     }
   }
 
-  /// The next piece of `ids`: it ends at a chunk's edge at the latest.
   std::span<const int32_t> next_piece(std::span<const int32_t> ids) const {
-    const int64_t most = std::min(piece_tokens, chunk_tokens - position % chunk_tokens);
-    return ids.first(std::min(ids.size(), static_cast<size_t>(most)));
+    return ids.first(std::min(ids.size(), static_cast<size_t>(piece_tokens)));
   }
   Status check(std::span<const int32_t> ids) const;
   void run_piece(std::span<const int32_t> ids);
@@ -55,7 +48,6 @@ struct Session::State {
   const Model& model;
   const ModelConfig& config;
   int64_t context, piece_tokens;
-  int64_t chunk_tokens;  ///< a piece lies within one chunk; the whole context where no layer is a ring
   int64_t logit_rows;
   int64_t position = 0;
   Workspace work;

@@ -23,8 +23,8 @@ class Session {
   /// Receives logits [count, vocab_size] of positions first .. first+count-1.
   using LogitsSink = FunctionRef<void(int64_t first, int64_t count, const float* logits)>;
 
-  /// Appends tokens. Pieces of any size give the same result as one call: internally the work is cut at chunk
-  /// edges. Errors: an id outside the vocabulary; more tokens than the context holds (nothing is appended then).
+  /// Appends tokens. Pieces of any size give the same result as one call, rounding aside
+  /// (weights.h). Errors: an id outside the vocabulary; more tokens than the context holds (nothing is appended then).
   Status append(std::span<const int32_t> ids, LogitsFor wanted, LogitsSink sink);
 
   const Model& model() const;

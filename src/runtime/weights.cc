@@ -17,6 +17,9 @@ constexpr int64_t kTaskElements = 8192;
 // More tasks than threads, so that one that is held up leaves its share to the others.
 constexpr int64_t kTasksPerThread = 8;
 
+// A task that reads packed tokens reads all of them, from a cache that both threads share: that takes so many rows.
+constexpr int64_t kWideTaskRows = 512;
+
 // Outputs of a task are whole cache lines, so that no two threads write the same one, and whole tiles of the
 // kernels.
 constexpr int64_t kOutputGranule = 32;
@@ -25,46 +28,91 @@ int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
-bool wants_rounded(GgufType type) {
-  switch (type) {
-    case GgufType::kQ4_0:
-    case GgufType::kQ8_0:
-    case GgufType::kI8:
-      return true;
+/// How the products with a matrix read their activations.
+enum class Operand { kFloat, kInt8, kWide };
+
+Operand operand_of(const kernels::Table& table, const WeightMatrix& w, int64_t tokens) {
+  const bool wide = table.wide != nullptr && w.columns % kernels::kWidePanelInputs == 0;
+  switch (w.type) {
     case GgufType::kF32:
     case GgufType::kF16:
+      return Operand::kFloat;
     case GgufType::kBF16:
-      return false;
+      return wide && tokens >= kernels::kLeastWideTokens ? Operand::kWide : Operand::kFloat;
+    case GgufType::kQ4_0:
+    case GgufType::kQ8_0:
+      return wide && tokens >= kernels::kLeastWideTokens ? Operand::kWide : Operand::kInt8;
+    case GgufType::kI8:
+      return wide && tokens >= kernels::kLeastWideSparseTokens ? Operand::kWide : Operand::kInt8;
   }
   RF_UNREACHABLE();
 }
 
-/// What a product reads: x, or where the weights are quantised x rounded.
-struct Operand {
+/// Activations in each form that one of the matrices reads.
+struct Operands {
   const float* x;
-  kernels::Int8Tokens rounded;
   int64_t tokens;
+  kernels::Int8Tokens int8;
+  kernels::WideTokens wide;
 };
 
-void multiply_range(const kernels::Table& table, const WeightMatrix& w, const Operand& operand, float* y,
-                    int64_t begin, int64_t end) {
-  const auto& [x, rounded, tokens] = operand;
+void multiply_rounded(const kernels::Table& table, const WeightMatrix& w, const kernels::Int8Tokens& x, float* y,
+                      int64_t begin, int64_t end) {
   switch (w.type) {
-    case GgufType::kF32:
-      return table.matmul_f32(x, static_cast<const float*>(w.data), y, tokens, w.columns, w.rows, begin, end);
-    case GgufType::kBF16:
-      return table.matmul_bf16(x, static_cast<const bf16*>(w.data), y, tokens, w.columns, w.rows, begin, end);
     case GgufType::kQ8_0:
-      return table.matmul_q8_0(rounded, static_cast<const BlockQ8_0*>(w.data), y, w.rows, begin, end);
+      return table.matmul_q8_0(x, static_cast<const BlockQ8_0*>(w.data), y, w.rows, begin, end);
     case GgufType::kQ4_0:
-      return table.matmul_q4_0(rounded, static_cast<const BlockQ4_0*>(w.data), y, w.rows, begin, end);
+      return table.matmul_q4_0(x, static_cast<const BlockQ4_0*>(w.data), y, w.rows, begin, end);
     case GgufType::kI8:
-      return table.matmul_sparse(rounded, w.sparse, static_cast<const std::byte*>(w.data), y, w.rows,
+      return table.matmul_sparse(x, w.sparse, static_cast<const std::byte*>(w.data), y, w.rows,
                                  {begin / kSparseRows, ceil_div(end, kSparseRows)});
+    case GgufType::kF32:
     case GgufType::kF16:
-      break;  // not accepted by Model::load
+    case GgufType::kBF16:
+      break;
   }
   RF_UNREACHABLE();
+}
+
+void multiply_wide(const kernels::WideKernels& wide, const WeightMatrix& w, const kernels::WideTokens& x, float* y,
+                   int64_t begin, int64_t end) {
+  switch (w.type) {
+    case GgufType::kBF16:
+      return wide.matmul_bf16(x, static_cast<const bf16*>(w.data), y, w.rows, begin, end);
+    case GgufType::kQ8_0:
+      return wide.matmul_q8_0(x, static_cast<const BlockQ8_0*>(w.data), y, w.rows, begin, end);
+    case GgufType::kQ4_0:
+      return wide.matmul_q4_0(x, static_cast<const BlockQ4_0*>(w.data), y, w.rows, begin, end);
+    case GgufType::kI8:
+      return wide.matmul_sparse(x, w.sparse, static_cast<const std::byte*>(w.data), y, w.rows,
+                                {begin / kSparseRows, ceil_div(end, kSparseRows)});
+    case GgufType::kF32:
+    case GgufType::kF16:
+      break;
+  }
+  RF_UNREACHABLE();
+}
+
+void multiply_range(const kernels::Table& table, const WeightMatrix& w, const Operands& x, float* y, int64_t begin,
+                    int64_t end) {
+  switch (operand_of(table, w, x.tokens)) {
+    case Operand::kInt8:
+      return multiply_rounded(table, w, x.int8, y, begin, end);
+    case Operand::kWide:
+      return multiply_wide(*table.wide, w, x.wide, y, begin, end);
+    case Operand::kFloat:
+      break;
+  }
+  if (w.type == GgufType::kF32) {
+    return table.matmul_f32(x.x, static_cast<const float*>(w.data), y, x.tokens, w.columns, w.rows, begin, end);
+  }
+  RF_CHECK(w.type == GgufType::kBF16);  // Model::load accepts no fp16
+  table.matmul_bf16(x.x, static_cast<const bf16*>(w.data), y, x.tokens, w.columns, w.rows, begin, end);
+}
+
+/// Tasks of about kWideTaskRows rows, as many for each thread.
+int64_t wide_tasks(int64_t rows, int64_t threads) {
+  return ceil_div(ceil_div(rows, kWideTaskRows), threads) * threads;
 }
 
 /// Outputs [begin, end) of a projection: a task.
@@ -84,8 +132,8 @@ void cut_rows(const Projection& projection, int64_t weights, std::vector<RowRang
 
 }  // namespace
 
-kernels::Int8Tokens RoundedTokens::round(const kernels::Table& table, Executor& executor, const float* x,
-                                         int64_t tokens, int64_t in) {
+kernels::Int8Tokens RoundedTokens::to_int8(const kernels::Table& table, Executor& executor, const float* x,
+                                           int64_t tokens, int64_t in) {
   kernels::Int8Tokens view{nullptr, nullptr, tokens, in};
   const auto scales = static_cast<size_t>(view.groups() * tokens);
   if (scales_.size() < scales) {
@@ -102,22 +150,36 @@ kernels::Int8Tokens RoundedTokens::round(const kernels::Table& table, Executor& 
   return view;
 }
 
+kernels::WideTokens RoundedTokens::to_wide(const kernels::Table& table, Executor& executor, const float* x,
+                                           int64_t tokens, int64_t in) {
+  kernels::WideTokens view{nullptr, tokens, in};
+  const auto numbers = static_cast<size_t>(view.numbers());
+  if (wide_.size() < numbers) wide_.resize(numbers);
+  executor.for_each(view.tiles(), [&](int64_t tile) {
+    table.wide->round(x, tokens, in, tile, tile + 1, wide_.data());
+  });
+  view.values = wide_.data();
+  return view;
+}
+
 void multiply(const kernels::Table& table, Executor& executor, std::span<const Projection> projections, const float* x,
               int64_t tokens, RoundedTokens& rounded) {
-  Operand operand{x, {}, tokens};
+  Operands operands{x, tokens, {}, {}};
   int64_t weights = 0;
-  bool round = false;
-  for (const Projection& each : projections) {
-    weights += each.w.rows * each.w.columns;
-    round = round || wants_rounded(each.w.type);
-  }
-  if (round) operand.rounded = rounded.round(table, executor, x, tokens, projections.front().w.columns);
-  const int64_t tasks = std::clamp<int64_t>(tokens * weights / kTaskMacs, 1, kTasksPerThread * executor.concurrency());
+  const auto any = [&](Operand kind) {
+    return std::ranges::any_of(projections, [&](const Projection& each) { return operand_of(table, each.w, tokens) == kind; });
+  };
+  for (const Projection& each : projections) weights += each.w.rows * each.w.columns;
+  const int64_t in = projections.front().w.columns;
+  if (any(Operand::kInt8)) operands.int8 = rounded.to_int8(table, executor, x, tokens, in);
+  if (any(Operand::kWide)) operands.wide = rounded.to_wide(table, executor, x, tokens, in);
+  const int64_t tasks = operands.wide.values != nullptr ? wide_tasks(weights / in, executor.concurrency())
+                                                        : std::clamp<int64_t>(tokens * weights / kTaskMacs, 1, kTasksPerThread * executor.concurrency());
   std::vector<RowRange> ranges;
   for (const Projection& each : projections) cut_rows(each, ceil_div(weights, tasks), ranges);
   executor.for_each(std::ssize(ranges), [&](int64_t task) {
     const auto& [projection, begin, end] = ranges[static_cast<size_t>(task)];
-    multiply_range(table, projection->w, operand, projection->y, begin, end);
+    multiply_range(table, projection->w, operands, projection->y, begin, end);
   });
 }
 

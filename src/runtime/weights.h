@@ -20,16 +20,20 @@ struct WeightMatrix {
   SparseFormat sparse = {};
 };
 
-/// Activations rounded to 8 bits, and the memory that they are in, which grows as needed.
+/// Rounded activations, and the memory that they are in, which grows as needed.
 class RoundedTokens {
  public:
   /// x is [tokens, in]. The result is valid until the next call.
-  kernels::Int8Tokens round(const kernels::Table& table, Executor& executor, const float* x, int64_t tokens,
-                            int64_t in);
+  kernels::Int8Tokens to_int8(const kernels::Table& table, Executor& executor, const float* x, int64_t tokens,
+                              int64_t in);
+  /// The same for a table that has `wide`.
+  kernels::WideTokens to_wide(const kernels::Table& table, Executor& executor, const float* x, int64_t tokens,
+                              int64_t in);
 
  private:
   AlignedVector<uint8_t> values_;
   AlignedVector<float> scales_;
+  AlignedVector<bf16> wide_;
 };
 
 /// One of the matrices that the same activations are multiplied with, and where its product goes, [tokens, w.rows].
@@ -39,7 +43,8 @@ struct Projection {
 };
 
 /// y[t, o] = sum_i x[t, i] * w[o, i] of each; x is [tokens, columns], which all of them have. A token's result has the
-/// same bits in any batch and on any number of threads.
+/// same bits on any number of threads, and in any batch that is multiplied the same way: where the table has `wide`,
+/// many tokens are multiplied in bf16 instead of 8 bits.
 void multiply(const kernels::Table& table, Executor& executor, std::span<const Projection> projections, const float* x,
               int64_t tokens, RoundedTokens& rounded);
 

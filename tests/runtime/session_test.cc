@@ -123,6 +123,7 @@ TEST(Session, MatchesThePlainModel) {
   }
 }
 
+// But for rounding, where many tokens are multiplied in another way than few.
 TEST(Session, PiecesOfAnySizeGiveTheSameBits) {
   ThreadPool threads(3);
   for (const TinyModelOptions& options : variants()) {
@@ -133,6 +134,10 @@ TEST(Session, PiecesOfAnySizeGiveTheSameBits) {
       const std::vector<float> pieces =
           piece < 7 ? loaded.logits(ids, piece) : loaded.logits(ids, piece, threads);
       ASSERT_EQ(pieces.size(), whole.size());
+      if (kernels::table().wide != nullptr && options.matrices != GgufType::kF32) {
+        expect_logits(pieces, {whole.begin(), whole.end()}, /*quantised=*/true);
+        continue;
+      }
       EXPECT_EQ(0, std::memcmp(pieces.data(), whole.data(), whole.size() * sizeof(float)))
           << "variant " << options.seed - 1 << ", pieces of " << piece;
     }

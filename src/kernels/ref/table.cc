@@ -24,6 +24,7 @@ const Table kTable = {
     .cross_entropy_bf16 = cross_entropy_bf16,
     .adamw = adamw,
     .block = kBlockKernels,
+    .wide = nullptr,
 };
 
 }  // namespace ringflash::kernels::ref

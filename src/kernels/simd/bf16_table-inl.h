@@ -7,6 +7,9 @@
 #include "kernels/simd/attention_forward-inl.h"
 #include "kernels/simd/block_table-inl.h"
 #include "kernels/simd/matmul_bf16-inl.h"
+#if defined(RF_AMX)
+#include "kernels/simd/matmul_wide_amx-inl.h"
+#endif
 
 namespace ringflash::kernels::RF_ISA {
 
@@ -32,6 +35,9 @@ Table with_bf16(const Table& base) {
   table.attend_backward = attend_backward;
   table.matmul_bf16 = matmul_bf16;
   table.block = kBlockKernels;
+#if defined(RF_AMX)
+  table.wide = &kWideKernels;
+#endif
   return table;
 }
 

@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "kernels/simd/bytes-inl.h"
 #include "kernels/simd/scratch-inl.h"
+#include "kernels/simd/sparse_form-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
 
@@ -229,20 +230,10 @@ inline void multiply_sparse(const Int8Tokens& x, const SparseFormat& format, con
 
 inline void matmul_sparse(const Int8Tokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
                           int64_t y_stride, RowBlocks rows) {
-  const auto run = [&]<int N>() {
+  with_form(format.shape.nonzeros, [&]<int N>() {
     return format.bits == SparseBits::k4 ? multiply_sparse<N, CodecS4<N>>(x, format, blocks, y, y_stride, rows)
                                          : multiply_sparse<N, CodecS8<N>>(x, format, blocks, y, y_stride, rows);
-  };
-  switch (format.shape.nonzeros) {
-    case 4:
-      return run.template operator()<4>();
-    case 8:
-      return run.template operator()<8>();
-    case 12:
-      return run.template operator()<12>();
-    default:
-      return run.template operator()<16>();
-  }
+  });
 }
 
 }  // namespace ringflash::kernels::RF_ISA

@@ -34,6 +34,7 @@ const Table kTable = {
     .cross_entropy_bf16 = cross_entropy_bf16,
     .adamw = adamw,
     .block = kBlockKernels,
+    .wide = nullptr,
 };
 
 }  // namespace ringflash::kernels::RF_ISA

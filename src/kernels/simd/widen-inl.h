@@ -1,0 +1,160 @@
+// Stored weights as the right factor of a product on bf16 tiles: pairs of inputs by rows, 32 rows side by side.
+#pragma once
+
+#include "format/block_q4_0.h"
+#include "format/block_q8_0.h"
+#include "format/block_s4.h"
+#include "format/block_s8.h"
+#include "kernels/simd/attention_tile-inl.h"
+#include "kernels/wide_kernels.h"
+
+namespace ringflash::kernels::RF_ISA {
+
+/// Rows that a widened block holds, and of them those that are turned round together.
+inline constexpr int64_t kWideRows = 32, kWideHalf = 16;
+static_assert(kWideHalf == kLanes && kWideHalf == kSparseRows);
+
+// Each of the formats below widens kWideHalf rows from `row` on, of which `count` exist, and inputs [begin, end), a
+// multiple of 32: slot [(i - begin) / 2][r] of `out`, rows of kWideRows slots, is the pair (i, i + 1) of row r.
+
+/// A format whose rows are read 32 weights at a time by `Row::load(block)`.
+template <typename Row>
+struct RowFormat {
+  const typename Row::Block* w;
+  int64_t row_blocks;
+
+  void widen(int64_t row, int64_t count, int64_t begin, int64_t end, Slot* out) const {
+    for (int64_t i = begin; i < end; i += 32, out += kPanelSlots * kWideRows) {
+      Vec square[kLanes];
+#pragma GCC unroll 16
+      for (int r = 0; r < kLanes; ++r) {
+        const auto* block = w + (row + r) * row_blocks + i / Row::kWeights;
+        square[r] = r < count ? Row::load(block) : Vec{};
+      }
+      transpose(square);
+#pragma GCC unroll 16
+      for (int pair = 0; pair < kLanes; ++pair) store(out + pair * kWideRows, square[pair]);
+    }
+  }
+};
+
+inline __m512 integers(__m128i bytes) {
+  return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, bytes));
+}
+inline __m512 fp16_scale(fp16 scale) {
+  return _mm512_maskz_broadcastss_ps(0xffff, _mm_cvtph_ps(_mm_cvtsi32_si128(scale.bits)));
+}
+/// The products with a scale of two runs of 16 integers.
+inline Vec scaled_slots(__m128i first, __m128i second, fp16 scale) {
+  const __m512 factor = fp16_scale(scale);
+  return reinterpret_cast<Vec>(to_bf16(reinterpret_cast<Vec>(integers(first) * factor),
+                                       reinterpret_cast<Vec>(integers(second) * factor)));
+}
+
+struct RowQ8_0 {
+  using Block = BlockQ8_0;
+  static constexpr int64_t kWeights = Block::kWeights;
+  static Vec load(const Block* block) {
+    const auto* values = reinterpret_cast<const __m128i*>(block->values);
+    return scaled_slots(_mm_loadu_si128(values), _mm_loadu_si128(values + 1), block->scale);
+  }
+};
+
+struct RowQ4_0 {
+  using Block = BlockQ4_0;
+  static constexpr int64_t kWeights = Block::kWeights;
+  static Vec load(const Block* block) {
+    const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block->values));
+    const __m128i low = _mm_and_si128(raw, _mm_set1_epi8(15));
+    const __m128i high = _mm_and_si128(_mm_srli_epi16(raw, 4), _mm_set1_epi8(15));
+    const __m128i bias = _mm_set1_epi8(8);
+    return scaled_slots(_mm_sub_epi8(low, bias), _mm_sub_epi8(high, bias), block->scale);
+  }
+};
+
+struct RowBf16 {
+  using Block = bf16;
+  static constexpr int64_t kWeights = 1;
+  static Vec load(const Block* values) { return kernels::RF_ISA::load(reinterpret_cast<const float*>(values)); }
+};
+
+/// What S4 and S8 have in common: entries of 16 rows, four to a lane, each going to a place of its own.
+template <typename Codec>
+struct SparseFormatOf {
+  using Block = typename Codec::Block;
+  Codec codec;
+  const Block* blocks;
+  int64_t groups;
+
+  void widen(int64_t row, int64_t count, int64_t begin, int64_t end, Slot* out) const {
+    const int64_t first = row / kSparseRows * groups;
+    for (int64_t i = begin; i < end; i += kSparseInputs, out += kSparseInputs / 2 * kWideRows) {
+      for (int64_t pair = 0; pair < kSparseInputs / 2; ++pair) store(out + pair * kWideRows, Vec{});
+      if (count > 0) widen_block(blocks[first + i / kSparseInputs], reinterpret_cast<uint16_t*>(out));
+    }
+  }
+
+ private:
+  /// An entry's place in `numbers` is (input / 2) * 2 * kWideRows + 2 * row + input % 2. Or-ing leaves an entry of value
+  /// zero that names the input of another without effect.
+  [[gnu::always_inline]] void widen_block(const Block& block, uint16_t* numbers) const {
+    const __m512 scales = reinterpret_cast<__m512>(codec.scale(block));
+    const __m512i rows = _mm512_slli_epi32((__m512i)iota(), 1);
+    for (int step = 0; step < Codec::kSteps; ++step) {
+      const __m512i inputs = codec.inputs(block, step), values = codec.values(block, step);
+      alignas(64) uint16_t places[4][kSparseRows], found[4][kSparseRows];
+#pragma GCC unroll 4
+      for (int n = 0; n < 4; ++n) {
+        const __m512i input = _mm512_and_si512(_mm512_srli_epi32(inputs, 8 * n), _mm512_set1_epi32(63));
+        const __m512i pair = _mm512_slli_epi32(_mm512_srli_epi32(input, 1), 6);
+        const __m512i place = _mm512_add_epi32(_mm512_or_si512(pair, _mm512_and_si512(input, _mm512_set1_epi32(1))), rows);
+        const __m512i integer = _mm512_srai_epi32(_mm512_slli_epi32(values, 24 - 8 * n), 24);
+        const __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(integer), scales);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(places[n]), _mm512_cvtepi32_epi16(place));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(found[n]), (__m256i)_mm512_cvtneps_pbh(value));
+      }
+      static_assert(2 * kWideRows == 64);  // the shift by 6
+      for (int n = 0; n < 4; ++n) {
+#pragma GCC unroll 16
+        for (int r = 0; r < kSparseRows; ++r) numbers[places[n][r]] |= found[n][r];
+      }
+    }
+  }
+};
+
+template <int N>
+struct WideS4 {
+  using Block = BlockS4<N>;
+  static constexpr int kSteps = N / 4;
+  VecI base;
+  explicit WideS4(const SparseFormat& format) : base(VecI{} + ((format.base + 127) << 23)) {}
+
+  static __m512i inputs(const Block& block, int step) { return _mm512_loadu_si512(&block.entries[step][0][0]); }
+  /// 16 times the value.
+  static __m512i values(const Block& block, int step) {
+    const __m512i counts = _mm512_setr_epi32(4, 4, 4, 4, 2, 2, 2, 2, 0, 0, 0, 0, 30, 30, 30, 30);
+    const __m512i low = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block.low_bits[step])));
+    const __m512i both = _mm512_ternarylogic_epi32(_mm512_set1_epi8(static_cast<char>(0xc0)), inputs(block, step),
+                                                   _mm512_rolv_epi32(low, counts), 0xca);
+    return _mm512_and_si512(both, _mm512_set1_epi8(static_cast<char>(0xf0)));
+  }
+  Vec scale(const Block& block) const {
+    const __m512i codes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block.scales)));
+    return from_bits(((VecI)codes << 19) + base) * 0x1p-4f;
+  }
+};
+
+template <int N>
+struct WideS8 {
+  using Block = BlockS8<N>;
+  static constexpr int kSteps = N / 4;
+  explicit WideS8(const SparseFormat&) {}
+
+  static __m512i inputs(const Block& block, int step) { return _mm512_loadu_si512(&block.inputs[step][0][0]); }
+  static __m512i values(const Block& block, int step) { return _mm512_loadu_si512(&block.values[step][0][0]); }
+  static Vec scale(const Block& block) {
+    return (Vec)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block.scales)));
+  }
+};
+
+}  // namespace ringflash::kernels::RF_ISA

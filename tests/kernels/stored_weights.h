@@ -1,0 +1,98 @@
+// Matrices of random weights in every quantised format, for the tests of their products.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+#include "format/quantize_q4_0.h"
+#include "format/quantize_q8_0.h"
+#include "format/quantize_sparse.h"
+#include "kernels/kernels.h"
+
+namespace ringflash::kernels {
+
+inline std::vector<float> random_activations(int64_t tokens, int64_t in, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<float> x(tokens * in);
+  for (float& value : x) value = static_cast<float>(rng.normal() * (rng.below(50) == 0 ? 20 : 1));
+  return x;
+}
+
+/// A stored matrix: its bytes end where the allocation does, so that AddressSanitizer sees reads beyond.
+struct Weights {
+  std::string name;
+  int64_t rows, columns;
+  std::vector<std::byte> bytes;
+  std::vector<float> decoded;
+  std::function<void(const Table&, const Int8Tokens&, const std::byte*, float*, int64_t, int64_t, int64_t)> multiply;
+  std::function<void(const WideKernels&, const WideTokens&, const std::byte*, float*, int64_t, int64_t, int64_t)>
+      multiply_wide;
+};
+
+inline std::vector<float> random_weights(int64_t count, int kept_of_64, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<float> weights(count);
+  for (int64_t group = 0; group < count; group += 64) {
+    for (int n = 0; n < kept_of_64; ++n) {
+      const int64_t at = kept_of_64 == 64 ? n : static_cast<int64_t>(rng.below(64));
+      if (group + at < count) weights[group + at] = static_cast<float>(rng.normal());
+    }
+  }
+  return weights;
+}
+
+inline Weights sparse(SparseBits bits, int nonzeros, int64_t rows, int64_t columns) {
+  const SparseFormat format{bits, {rows, columns, nonzeros}, s4_base_exponent(4)};
+  Weights w{(bits == SparseBits::k4 ? "S4 " : "S8 ") + std::to_string(nonzeros), rows, columns,
+            std::vector<std::byte>(format.bytes()), std::vector<float>(rows * columns), {}, {}};
+  const RowBlocks all{0, format.shape.row_blocks()};
+  quantize(format, random_weights(rows * columns, nonzeros, 5).data(), all, w.bytes.data()).value();
+  dequantize(format, w.bytes.data(), all, w.decoded.data());
+  w.multiply = [format](const Table& table, const Int8Tokens& x, const std::byte* data, float* y, int64_t stride,
+                        int64_t begin, int64_t end) {
+    table.matmul_sparse(x, format, data, y, stride, {begin / kSparseRows, (end + kSparseRows - 1) / kSparseRows});
+  };
+  w.multiply_wide = [format](const WideKernels& wide, const WideTokens& x, const std::byte* data, float* y,
+                             int64_t stride, int64_t begin, int64_t end) {
+    wide.matmul_sparse(x, format, data, y, stride, {begin / kSparseRows, (end + kSparseRows - 1) / kSparseRows});
+  };
+  return w;
+}
+
+template <typename Block>
+Weights blocks(const char* name, int64_t rows, int64_t columns, void (*pack)(std::span<const float>, std::span<Block>),
+               void (*unpack)(std::span<const Block>, std::span<float>), auto kernel, auto wide_kernel) {
+  std::vector<Block> packed(rows * columns / Block::kWeights);
+  pack(random_weights(rows * columns, 64, 6), packed);
+  const auto bytes = std::as_bytes(std::span(packed));
+  Weights w{name, rows, columns, {bytes.begin(), bytes.end()}, std::vector<float>(rows * columns), {}, {}};
+  unpack(packed, w.decoded);
+  w.multiply = [kernel](const Table& table, const Int8Tokens& x, const std::byte* data, float* y, int64_t stride,
+                        int64_t begin, int64_t end) {
+    (table.*kernel)(x, reinterpret_cast<const Block*>(data), y, stride, begin, end);
+  };
+  w.multiply_wide = [wide_kernel](const WideKernels& wide, const WideTokens& x, const std::byte* data, float* y,
+                                  int64_t stride, int64_t begin, int64_t end) {
+    (wide.*wide_kernel)(x, reinterpret_cast<const Block*>(data), y, stride, begin, end);
+  };
+  return w;
+}
+
+inline std::vector<Weights> all_weights(int64_t rows, int64_t columns) {
+  std::vector<Weights> all;
+  all.push_back(blocks<BlockQ8_0>("Q8_0", rows, columns, quantize_q8_0, dequantize_q8_0, &Table::matmul_q8_0,
+                                  &WideKernels::matmul_q8_0));
+  all.push_back(blocks<BlockQ4_0>("Q4_0", rows, columns, quantize_q4_0, dequantize_q4_0, &Table::matmul_q4_0,
+                                  &WideKernels::matmul_q4_0));
+  for (const int nonzeros : {4, 8, 12, 16}) {
+    if (columns % 64 != 0) break;
+    all.push_back(sparse(SparseBits::k4, nonzeros, rows, columns));
+    all.push_back(sparse(SparseBits::k8, nonzeros, rows, columns));
+  }
+  return all;
+}
+
+}  // namespace ringflash::kernels
