@@ -3,6 +3,9 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <atomic>
+
 #include "base/executor.h"
 
 namespace ringflash {
@@ -10,8 +13,10 @@ namespace ringflash {
 class TorchExecutor final : public Executor {
  public:
   void for_each(int64_t count, FunctionRef<void(int64_t)> task) override {
-    at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) task(i);
+    // Tasks are handed out one by one: a thread that is held up leaves its share to the others.
+    std::atomic<int64_t> next = 0;
+    at::parallel_for(0, std::min<int64_t>(count, concurrency()), 1, [&](int64_t, int64_t) {
+      for (int64_t i = next++; i < count; i = next++) task(i);
     });
   }
   int concurrency() const override { return at::get_num_threads(); }
