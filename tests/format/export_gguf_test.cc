@@ -50,8 +50,7 @@ std::vector<float> decode(const GgufTensor& tensor) {
       dequantize_q4_0(blocks, floats);
       return floats;
     }
-    case GgufType::kF16:
-    case GgufType::kI8:
+    default:
       break;
   }
   RF_UNREACHABLE();
