@@ -36,7 +36,7 @@ kernels::AttentionShape AttentionCase::shape(Variant variant, int64_t tokens) co
           .heads = heads,
           .key_value_heads = key_value_heads,
           .head_dim = head_dim,
-          .rope_theta = model.rope_theta,
+          .rope = model.rope(model.attention.front()),
           .kind = model.attention.front(),
           .mode = model.attention_mode,
           .ring = model.ring};

@@ -44,7 +44,7 @@ AttentionReference::AttentionReference(const kernels::AttentionShape& shape, con
     : shape_(shape),
       inputs_(inputs),
       round_(round_to_bf16),
-      rope_(kernels::shared_rope_table(shape.tokens, shape.head_dim, shape.rope_theta)) {
+      rope_(kernels::shared_rope_table(shape.tokens, shape.head_dim, shape.rope)) {
   for (int64_t head = 0; head < shape.key_value_heads; ++head) pages_.push_back(select_pages(head));
 }
 
@@ -52,7 +52,7 @@ AttentionReference::Pages AttentionReference::select_pages(int64_t key_value_hea
   const RingGeometry& ring = shape_.ring;
   Pages pages{.positions = {}, .index = kernels::PageIndex(shape_.head_dim)};
   std::vector<int32_t> page(static_cast<size_t>(ring.page_tokens()));
-  if (shape_.kind == AttentionKind::kFull || page.empty()) return pages;
+  if (shape_.kind != AttentionKind::kRing || page.empty()) return pages;
   for (int64_t first = 0; first + ring.stride <= shape_.tokens; first += ring.stride) {
     const float* scores = inputs_.router.data() + first * shape_.key_value_heads + key_value_head;
     kernels::select_page(scores, shape_.key_value_heads, ring, page);

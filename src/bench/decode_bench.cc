@@ -30,7 +30,7 @@ DecodeBench::DecodeBench(const AttentionCase& attention, int64_t n, const Attent
       run_begin_(attention.ring.run_begin(n - 1)),
       out_(static_cast<size_t>(attention.heads * attention.head_dim)) {
   const ModelConfig config = attention.config(Variant::kFull, n);
-  const auto rope = kernels::shared_rope_table(n, config.head_dim, config.rope_theta);
+  const auto rope = kernels::shared_rope_table(n, config.head_dim, config.rope(AttentionKind::kFull));
   q_rotated_.resize(static_cast<size_t>((n - run_begin_) * config.query_size()));
   const float* q = inputs.q.data() + run_begin_ * config.query_size();
   for (int64_t i = 0; i < std::ssize(q_rotated_); i += config.head_dim) {
@@ -58,7 +58,7 @@ DecodeBench::LayerCache DecodeBench::fill(const ModelConfig& config) const {
 /// Positions [first, end) of one KV head.
 void DecodeBench::append(const ModelConfig& config, int64_t head, int64_t first, int64_t end, HeadCache& cache) const {
   const int64_t width = config.key_value_size(), at = first * width + head * config.head_dim;
-  const auto rope = kernels::shared_rope_table(n_, config.head_dim, config.rope_theta);
+  const auto rope = kernels::shared_rope_table(n_, config.head_dim, config.rope(AttentionKind::kFull));
   AlignedVector<float> rotated(static_cast<size_t>((end - first) * width));
   for (int64_t i = 0; i < end - first; ++i) {
     kernels::rope_rotate(inputs_.k.data() + at + i * width, rotated.data() + i * width, *rope, first + i);

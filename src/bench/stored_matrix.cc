@@ -105,8 +105,7 @@ AlignedVector<std::byte> pack(const WeightMatrix& matrix, std::span<const float>
       return pack_blocks<BlockQ4_0>(weights, quantize_q4_0);
     case GgufType::kI8:
       return pack_sparse(matrix.sparse, weights);
-    case GgufType::kF32:
-    case GgufType::kF16:
+    default:
       break;  // describe() makes none
   }
   RF_UNREACHABLE();

@@ -7,6 +7,7 @@
 
 namespace ringflash::cli {
 
+std::unique_ptr<Command> make_import_command();
 std::unique_ptr<Command> make_export_command();
 std::unique_ptr<Command> make_generate_command();
 std::unique_ptr<Command> make_eval_command();

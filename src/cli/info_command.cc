@@ -116,9 +116,12 @@ nlohmann::ordered_json to_json(const Info& info) {
 }
 
 std::string attention_summary(const ModelConfig& config) {
-  const auto ring = std::count(config.attention.begin(), config.attention.end(), AttentionKind::kRing);
-  const auto full = std::ssize(config.attention) - ring;
-  std::string text = std::to_string(ring) + " ring, " + std::to_string(full) + " full";
+  const auto count = [&](AttentionKind kind) { return std::ranges::count(config.attention, kind); };
+  const auto ring = count(AttentionKind::kRing), sliding = count(AttentionKind::kSliding);
+  std::string text = std::to_string(ring) + " ring, " + std::to_string(count(AttentionKind::kFull)) + " full";
+  if (sliding > 0) {
+    text += ", " + std::to_string(sliding) + " sliding (window " + std::to_string(config.sliding_window) + ")";
+  }
   if (ring == 0) return text;
   return text + " (" + ring_summary(config.ring) + ")";
 }

@@ -17,6 +17,8 @@ constexpr CommandEntry kCommands[] = {
      "ringflash train --preset nano --data corpus/ --out run/", nullptr},
     {"compress", "Make a trained model sparse and small (ringflash-train does it)",
      "ringflash compress --from run/ --out small/ --calib text.txt", nullptr},
+    {"import", "Make a checkpoint of another kind of model", "ringflash import model.Q4_K_M.gguf --out model/",
+     make_import_command},
     {"export", "Write a checkpoint as the one file that the other commands read",
      "ringflash export run/ --out model.gguf --format q8", make_export_command},
     {"generate", "Continue a text", "ringflash generate model.gguf -p 'The command line' -n 64 --seed 1",

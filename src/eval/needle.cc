@@ -36,8 +36,7 @@ Status check(const NeedleOptions& options, const ModelConfig& config) {
 /// Whether the token after the prompt can reach the fact only through global keys (or several layers'
 /// windows).
 bool is_beyond_window(const ModelConfig& config, const NeedlePrompt& prompt) {
-  const bool has_full =
-      std::count(config.attention.begin(), config.attention.end(), AttentionKind::kFull) > 0;
+  const bool has_full = config.has_layers(AttentionKind::kFull);
   const RingGeometry& ring = config.ring;
   const int64_t chunk = ring.chunk(std::ssize(prompt.ids) - 1);
   return !has_full && prompt.fact_end <= (chunk - ring.band_chunks()) * ring.stride;

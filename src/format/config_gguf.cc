@@ -12,6 +12,19 @@ constexpr const char* kPrefix = "ringflash.";
 
 enum class Need { kRequired, kOptional };
 
+/// The keys of other GGUF files where they have one.
+template <typename Scaling, typename Visitor>
+void visit_rope_scaling(Scaling& s, Visitor& visit) {
+  visit("rope.scaling.type", s.type, Need::kOptional);
+  visit("rope.scaling.factor", s.factor, Need::kOptional);
+  visit("rope.scaling.original_context_length", s.original_positions, Need::kOptional);
+  visit("rope.scaling.low_freq_factor", s.low_freq_factor, Need::kOptional);
+  visit("rope.scaling.high_freq_factor", s.high_freq_factor, Need::kOptional);
+  visit("rope.scaling.yarn_beta_fast", s.beta_fast, Need::kOptional);
+  visit("rope.scaling.yarn_beta_slow", s.beta_slow, Need::kOptional);
+  visit("rope.scaling.attention_factor", s.attention_factor, Need::kOptional);
+}
+
 /// Shows each field of a config to `visit(key, field, need)`: what is written and what is read is this one
 /// list. Optional are the keys that were added later: older files lack them.
 template <typename Config, typename Visitor>
@@ -26,7 +39,12 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("context_length", c.max_position_embeddings);
   visit("attention.layer_norm_rms_epsilon", c.rms_norm_eps);
   visit("rope.freq_base", c.rope_theta);
+  visit_rope_scaling(c.rope_scaling, visit);
   visit("embedding_multiplier", c.embedding_multiplier);
+  visit("activation", c.hidden_act, Need::kOptional);
+  visit("attention.bias", c.attention_bias, Need::kOptional);
+  visit("attention.qk_norm", c.qk_norm, Need::kOptional);
+  visit("post_norms", c.post_norms, Need::kOptional);
   visit("tie_word_embeddings", c.tie_word_embeddings);
   visit("ring.window", c.ring.window);
   visit("ring.stride", c.ring.stride);
@@ -37,6 +55,8 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("ring.top_pages_factor", c.ring.top_pages_factor, Need::kOptional);
   visit("ring.top_pages_run", c.ring.top_pages_run, Need::kOptional);
   visit("attention.kinds", c.attention);
+  visit("attention.sliding_window", c.sliding_window, Need::kOptional);
+  visit("rope.freq_base_swa", c.rope_local_base_freq, Need::kOptional);
   visit("attention.mode", c.attention_mode, Need::kOptional);
   visit("sparsity.pattern", c.sparsity.pattern, Need::kOptional);
   visit("sparsity.keep", c.sparsity.keep, Need::kOptional);
@@ -64,6 +84,8 @@ struct FieldWriter {
   static GgufValue value(GlobalSelect field) { return to_string(field); }
   static GgufValue value(AttentionMode field) { return to_string(field); }
   static GgufValue value(SparsePattern field) { return to_string(field); }
+  static GgufValue value(Activation field) { return to_string(field); }
+  static GgufValue value(RopeScalingType field) { return to_string(field); }
   static GgufValue value(const std::vector<std::string>& texts) { return GgufArray(texts); }
   static GgufValue value(const std::vector<AttentionKind>& kinds) {
     std::vector<std::string> names;
@@ -106,6 +128,14 @@ struct FieldReader {
   Status read(const std::string& key, SparsePattern& field) {
     RF_TRY(const std::string name, file.text(key));
     return assign(named(parse_sparse_pattern(name)), field);
+  }
+  Status read(const std::string& key, Activation& field) {
+    RF_TRY(const std::string name, file.text(key));
+    return assign(named(parse_activation(name)), field);
+  }
+  Status read(const std::string& key, RopeScalingType& field) {
+    RF_TRY(const std::string name, file.text(key));
+    return assign(named(parse_rope_scaling_type(name)), field);
   }
   Status read(const std::string& key, std::vector<std::string>& field) {
     return assign(typed_array<std::string>(file, key, "strings"), field);

@@ -7,6 +7,7 @@
 
 #include "base/in_quotes.h"
 #include "format/json_text.h"
+#include "format/rope_scaling_json.h"
 #include "model/presets.h"
 
 namespace ringflash {
@@ -30,7 +31,12 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("max_position_embeddings", c.max_position_embeddings, Need::kRequired);
   visit("rms_norm_eps", c.rms_norm_eps, Need::kOptional);
   visit("rope_theta", c.rope_theta, Need::kOptional);
+  visit("rope_scaling", c.rope_scaling, Need::kOptional);
   visit("embedding_multiplier", c.embedding_multiplier, Need::kOptional);
+  visit("hidden_act", c.hidden_act, Need::kOptional);
+  visit("attention_bias", c.attention_bias, Need::kOptional);
+  visit("qk_norm", c.qk_norm, Need::kOptional);
+  visit("post_norms", c.post_norms, Need::kOptional);
   visit("tie_word_embeddings", c.tie_word_embeddings, Need::kOptional);
   visit("bos_token_id", c.bos_token_id, Need::kOptional);
   visit("eos_token_id", c.eos_token_id, Need::kOptional);
@@ -43,6 +49,8 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("top_pages_factor", c.ring.top_pages_factor, Need::kOptional);
   visit("top_pages_run", c.ring.top_pages_run, Need::kOptional);
   visit("attention", c.attention, Need::kOptional);
+  visit("sliding_window", c.sliding_window, Need::kOptional);
+  visit("rope_local_base_freq", c.rope_local_base_freq, Need::kOptional);
   visit("attention_mode", c.attention_mode, Need::kOptional);
   visit("sparsity", c.sparsity.pattern, Need::kOptional);
   visit("sparsity_keep", c.sparsity.keep, Need::kOptional);
@@ -61,7 +69,7 @@ constexpr const char* kIgnored[] = {"_name_or_path",  "architectures",     "atte
 /// Llama keys that would change it: accepted with the one value that stands for what we compute.
 const std::vector<std::pair<std::string, json>>& fixed_keys() {
   static const std::vector<std::pair<std::string, json>> keys = {
-      {"attention_bias", false}, {"hidden_act", "silu"}, {"mlp_bias", false}, {"rope_scaling", nullptr}};
+      {"mlp_bias", false}};
   return keys;
 }
 
@@ -157,6 +165,15 @@ struct FieldReader {
     RF_TRY(field, parse_attention_mode(value.get<std::string>()));
     return {};
   }
+  static Status read(const char* key, const json& value, Activation& field) {
+    if (!value.is_string()) return wrong(key, "a string", value);
+    RF_TRY(field, parse_activation(value.get<std::string>()));
+    return {};
+  }
+  static Status read(const char*, const json& value, RopeScaling& field) {
+    RF_TRY(field, rope_scaling_from_json(value));
+    return {};
+  }
   static Status read(const char* key, const json& value, SparsePattern& field) {
     if (!value.is_string()) return wrong(key, "a string", value);
     RF_TRY(field, parse_sparse_pattern(value.get<std::string>()));
@@ -224,6 +241,8 @@ struct FieldWriter {
       root[key] = field;
     } else if constexpr (std::is_enum_v<Field>) {
       root[key] = to_string(field);
+    } else if constexpr (std::is_same_v<Field, RopeScaling>) {
+      root[key] = rope_scaling_to_json(field);
     } else if constexpr (std::is_same_v<Field, std::vector<std::string>>) {
       root[key] = field;
     } else {
@@ -252,6 +271,9 @@ Result<ModelConfig> config_from_json(std::string_view text, int64_t least_positi
   FieldReader reader{root};
   visit_fields(config, reader);
   RF_TRY_VOID(reader.status);
+  if (llama && config.attention_bias) {
+    return Error{"'attention_bias' must be false in a Llama config (there o_proj has a bias as well), found true"};
+  }
   if (config.max_position_embeddings > 0) {  // validate() tells of other numbers
     config.max_position_embeddings = std::max(config.max_position_embeddings, least_positions);
   }

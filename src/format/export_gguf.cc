@@ -23,6 +23,8 @@ constexpr float kMaxBf16 = 0x1.fep127f;
 /// ggml's general.file_type of each format.
 uint32_t file_type(ExportFormat format) {
   switch (format) {
+    case ExportFormat::kF32:
+      return 0;
     case ExportFormat::kBF16:
       return 32;
     case ExportFormat::kQ8:
@@ -37,6 +39,7 @@ uint32_t file_type(ExportFormat format) {
 }
 
 GgufType matrix_type(const TensorSpec& spec, ExportFormat format) {
+  if (format == ExportFormat::kF32) return GgufType::kF32;
   const bool whole_blocks = spec.shape.back() % BlockQ8_0::kWeights == 0;
   if (format == ExportFormat::kBF16 || !whole_blocks) return GgufType::kBF16;
   const bool linear = spec.role == TensorRole::kLinear;
@@ -61,6 +64,7 @@ std::optional<SparseBits> sparse_bits(ExportFormat format) {
       return SparseBits::k4;
     case ExportFormat::kS8:
       return SparseBits::k8;
+    case ExportFormat::kF32:
     case ExportFormat::kBF16:
     case ExportFormat::kQ8:
     case ExportFormat::kQ4:
@@ -115,8 +119,7 @@ float largest_weight(GgufType type) {
       return kMaxQ8_0;
     case GgufType::kQ4_0:
       return kMaxQ4_0;
-    case GgufType::kF16:
-    case GgufType::kI8:
+    default:
       break;  // no tensor is stored so
   }
   RF_UNREACHABLE();
@@ -157,8 +160,7 @@ std::vector<std::byte> encode(const std::vector<float>& weights, GgufType type) 
       quantize_q4_0(weights, blocks);
       return as_bytes(blocks);
     }
-    case GgufType::kF16:
-    case GgufType::kI8:
+    default:
       break;  // no dense tensor is stored so
   }
   RF_UNREACHABLE();
@@ -191,12 +193,13 @@ uint64_t& bytes_of(ExportReport& report, TensorRole role) {
 }  // namespace
 
 Result<ExportFormat> parse_export_format(const std::string& text) {
+  if (text == "f32") return ExportFormat::kF32;
   if (text == "bf16") return ExportFormat::kBF16;
   if (text == "q8") return ExportFormat::kQ8;
   if (text == "q4") return ExportFormat::kQ4;
   if (text == "s8") return ExportFormat::kS8;
   if (text == "s4") return ExportFormat::kS4;
-  return Error{"the format must be bf16, q8, q4, s8 or s4, found '" + text + "'"};
+  return Error{"the format must be f32, bf16, q8, q4, s8 or s4, found '" + text + "'"};
 }
 
 Result<ExportReport> export_gguf(const Checkpoint& checkpoint, const std::filesystem::path& out,

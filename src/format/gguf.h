@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,10 +24,28 @@ inline constexpr uint64_t kGgufAlignment = 32;
 inline constexpr size_t kGgufMaxTensorName = 63;  ///< bytes; ggml keeps 64 with the final NUL
 
 /// ggml's tensor types; only these are accepted.
-enum class GgufType : uint32_t { kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ8_0 = 8, kI8 = 24, kBF16 = 30 };
+enum class GgufType : uint32_t {
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ8_0 = 8,
+  kQ4_K = 12,
+  kQ5_K = 13,
+  kQ6_K = 14,
+  kI8 = 24,
+  kBF16 = 30,
+};
 
 std::string to_string(GgufType type);
-/// Values in a block of the type: 32 for Q4_0 and Q8_0, else 1. A row (the innermost dimension) is whole blocks.
+/// The type of that number, if it is one of the above.
+std::optional<GgufType> gguf_type(uint32_t number);
+/// For errors: "F32 (0), F16 (1), ...", and what ggml calls another number: "Q2_K (10)".
+std::string gguf_type_names();
+std::string gguf_foreign_type(uint32_t number);
+/// Values in a block of the type: 32 or 256 for quantised ones, else 1. A row (the innermost dimension) is whole blocks.
 uint64_t gguf_block_elements(GgufType type);
 /// Bytes of `elements` values of a type; elements must be a multiple of the type's block.
 Result<uint64_t> gguf_bytes(GgufType type, uint64_t elements);

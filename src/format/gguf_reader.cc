@@ -128,11 +128,8 @@ struct TensorInfo {
 
 Result<GgufType> read_tensor_type(ByteCursor& cursor) {
   RF_TRY(const auto number, cursor.number<uint32_t>("a tensor type"));
-  for (const GgufType type :
-       {GgufType::kF32, GgufType::kF16, GgufType::kQ4_0, GgufType::kQ8_0, GgufType::kI8, GgufType::kBF16}) {
-    if (number == static_cast<uint32_t>(type)) return type;
-  }
-  return cursor.wrong("tensor type F32 (0), F16 (1), Q4_0 (2), Q8_0 (8), I8 (24) or BF16 (30)", std::to_string(number));
+  if (const auto type = gguf_type(number)) return *type;
+  return cursor.wrong("tensor type " + gguf_type_names(), gguf_foreign_type(number));
 }
 
 /// Dimensions stand innermost first in the file.

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "base/in_quotes.h"
+#include "format/block_imported.h"
 #include "format/block_q4_0.h"
 #include "format/block_q8_0.h"
 #include "format/gguf.h"
@@ -37,23 +38,34 @@ std::string describe(const GgufValue& value) {
 }
 
 struct TypeInfo {
+  GgufType type;
+  const char* name;
   uint64_t block_elements, block_bytes;
 };
 
-TypeInfo type_info(GgufType type) {
-  switch (type) {
-    case GgufType::kF32:
-      return {1, 4};
-    case GgufType::kF16:
-      return {1, 2};
-    case GgufType::kBF16:
-      return {1, 2};
-    case GgufType::kI8:
-      return {1, 1};
-    case GgufType::kQ4_0:
-      return {BlockQ4_0::kWeights, sizeof(BlockQ4_0)};
-    case GgufType::kQ8_0:
-      return {BlockQ8_0::kWeights, sizeof(BlockQ8_0)};
+template <typename Block>
+constexpr TypeInfo blocks(GgufType type, const char* name) {
+  return {type, name, Block::kWeights, sizeof(Block)};
+}
+
+constexpr TypeInfo kTypes[] = {
+    {GgufType::kF32, "F32", 1, 4},
+    {GgufType::kF16, "F16", 1, 2},
+    blocks<BlockQ4_0>(GgufType::kQ4_0, "Q4_0"),
+    blocks<BlockQ4_1>(GgufType::kQ4_1, "Q4_1"),
+    blocks<BlockQ5_0>(GgufType::kQ5_0, "Q5_0"),
+    blocks<BlockQ5_1>(GgufType::kQ5_1, "Q5_1"),
+    blocks<BlockQ8_0>(GgufType::kQ8_0, "Q8_0"),
+    blocks<BlockQ4_K>(GgufType::kQ4_K, "Q4_K"),
+    blocks<BlockQ5_K>(GgufType::kQ5_K, "Q5_K"),
+    blocks<BlockQ6_K>(GgufType::kQ6_K, "Q6_K"),
+    {GgufType::kI8, "I8", 1, 1},
+    {GgufType::kBF16, "BF16", 1, 2},
+};
+
+const TypeInfo& type_info(GgufType type) {
+  for (const TypeInfo& info : kTypes) {
+    if (info.type == type) return info;
   }
   RF_UNREACHABLE();
 }
@@ -83,21 +95,32 @@ Result<T> get(const GgufFile& file, const std::string& key, const char* expected
 }  // namespace
 
 std::string to_string(GgufType type) {
-  switch (type) {
-    case GgufType::kF32:
-      return "F32";
-    case GgufType::kF16:
-      return "F16";
-    case GgufType::kBF16:
-      return "BF16";
-    case GgufType::kI8:
-      return "I8";
-    case GgufType::kQ4_0:
-      return "Q4_0";
-    case GgufType::kQ8_0:
-      return "Q8_0";
+  return type_info(type).name;
+}
+
+std::optional<GgufType> gguf_type(uint32_t number) {
+  for (const TypeInfo& info : kTypes) {
+    if (static_cast<uint32_t>(info.type) == number) return info.type;
   }
-  RF_UNREACHABLE();
+  return std::nullopt;
+}
+
+std::string gguf_type_names() {
+  std::string names;
+  for (const TypeInfo& info : kTypes) {
+    const std::string number = std::to_string(static_cast<uint32_t>(info.type));
+    names += (names.empty() ? "" : ", ") + std::string(info.name) + " (" + number + ")";
+  }
+  return names;
+}
+
+std::string gguf_foreign_type(uint32_t number) {
+  static const std::map<uint32_t, const char*> kNames = {
+      {9, "Q8_1"},     {10, "Q2_K"},  {11, "Q3_K"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
+      {19, "IQ1_S"},   {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"}, {23, "IQ4_XS"},  {25, "I16"},    {26, "I32"},
+      {27, "I64"},     {28, "F64"},   {29, "IQ1_M"},  {34, "TQ1_0"}, {35, "TQ2_0"},   {39, "MXFP4"}};
+  const auto it = kNames.find(number);
+  return it == kNames.end() ? std::to_string(number) : std::string(it->second) + " (" + std::to_string(number) + ")";
 }
 
 uint64_t gguf_block_elements(GgufType type) {
@@ -105,7 +128,7 @@ uint64_t gguf_block_elements(GgufType type) {
 }
 
 Result<uint64_t> gguf_bytes(GgufType type, uint64_t elements) {
-  const TypeInfo info = type_info(type);
+  const TypeInfo& info = type_info(type);
   if (elements % info.block_elements != 0) {
     return Error{"expected a multiple of " + std::to_string(info.block_elements) + " elements for type " +
                  to_string(type) + ", found " + std::to_string(elements)};

@@ -252,27 +252,49 @@ std::vector<float> to_floats(const TensorView& tensor) {
   RF_UNREACHABLE();
 }
 
-Status write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
-                         const std::map<std::string, std::string>& metadata) {
+namespace {
+
+/// Everything before the data: the header's length and the header. Tensor is a TensorView or a TensorProducer.
+template <typename Tensor>
+std::string header_of(std::span<const Tensor> tensors, const std::map<std::string, std::string>& metadata) {
   json header = json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
-  uint64_t offset = 0;
-  for (const TensorView& tensor : tensors) {
+  int64_t offset = 0;
+  for (const Tensor& tensor : tensors) {
     RF_CHECK(!header.contains(tensor.name));
-    const Result<int64_t> bytes = shape_bytes(tensor.shape, tensor.dtype);
-    RF_CHECK(bytes.ok() && std::cmp_equal(*bytes, tensor.data.size()));
+    const int64_t bytes = shape_bytes(tensor.shape, tensor.dtype).value();
     header[tensor.name] = {{"dtype", to_string(tensor.dtype)},
                            {"shape", tensor.shape},
-                           {"data_offsets", {offset, offset + tensor.data.size()}}};
-    offset += tensor.data.size();
+                           {"data_offsets", {offset, offset + bytes}}};
+    offset += bytes;
   }
   std::string text = header.dump(-1, ' ', false, json::error_handler_t::replace);
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data start on a multiple of 8
   const uint64_t header_bytes = text.size();
+  return std::string(reinterpret_cast<const char*>(&header_bytes), sizeof header_bytes) + text;
+}
 
+}  // namespace
+
+Status write_safetensors(const std::filesystem::path& path, std::span<const TensorProducer> tensors,
+                         const std::map<std::string, std::string>& metadata) {
   RF_TRY(AtomicFile file, AtomicFile::create(path));
-  RF_TRY_VOID(file.write(std::as_bytes(std::span(&header_bytes, 1))));
-  RF_TRY_VOID(file.write(text));
+  RF_TRY_VOID(file.write(header_of(tensors, metadata)));
+  for (const TensorProducer& tensor : tensors) {
+    RF_TRY(const std::vector<std::byte> bytes, tensor.produce());
+    RF_CHECK(std::cmp_equal(shape_bytes(tensor.shape, tensor.dtype).value(), bytes.size()));
+    RF_TRY_VOID(file.write(bytes));
+  }
+  return file.commit();
+}
+
+Status write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
+                         const std::map<std::string, std::string>& metadata) {
+  for (const TensorView& tensor : tensors) {
+    RF_CHECK(std::cmp_equal(shape_bytes(tensor.shape, tensor.dtype).value(), tensor.data.size()));
+  }
+  RF_TRY(AtomicFile file, AtomicFile::create(path));
+  RF_TRY_VOID(file.write(header_of(tensors, metadata)));
   for (const TensorView& tensor : tensors) RF_TRY_VOID(file.write(tensor.data));
   return file.commit();
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -57,6 +58,19 @@ class SafetensorsFile {
 
 /// Any float tensor (F32, F16, BF16) as fp32; the caller has made sure that it is one.
 std::vector<float> to_floats(const TensorView& tensor);
+
+/// A tensor to be written whose bytes are made when it is its turn.
+struct TensorProducer {
+  std::string name;
+  DType dtype;
+  std::vector<int64_t> shape;
+  /// Called once, in the order of the tensors; returns the bytes that the shape and type ask for.
+  std::function<Result<std::vector<std::byte>>()> produce;
+};
+
+/// Like the next, with one tensor in memory at a time.
+Status write_safetensors(const std::filesystem::path& path, std::span<const TensorProducer> tensors,
+                         const std::map<std::string, std::string>& metadata = {});
 
 /// Writes atomically (base/file.h's AtomicFile), tensors in the given order. Names are distinct, and each has the
 /// bytes that its shape and type ask for.

@@ -57,6 +57,7 @@ struct KeySpan {
   const float* query_bias;  ///< [tokens], added to the logits of each query; null for none
   int64_t begin, end;       ///< keys [begin, end) of the rows
   int64_t visible;          ///< query token t sees keys below min(end, visible + t): kAllVisible, or a causal edge
+  int64_t window;           ///< where not 0, it sees none below visible + t - window, either
   bool global;              ///< logits use q_global instead of q
 };
 inline constexpr int64_t kAllVisible = int64_t{1} << 40;
@@ -183,6 +184,9 @@ struct Table {
 
   /// y = silu(gate) * up, element by element; y may be gate or up (Shazeer 2020).
   void (*swiglu)(const float* gate, const float* up, float* y, int64_t count);
+
+  /// The same with gelu(gate) = gate (1 + tanh(sqrt(2 / pi) (gate + 0.044715 gate^3))) / 2 in silu's place.
+  void (*geglu)(const float* gate, const float* up, float* y, int64_t count);
 
   /// y = one head vector of 2 * half numbers with each pair (i, i + half) turned by the angle of that cosine and
   /// sine (Su et al. 2021), sign -1 turning it back. y may be x.

@@ -17,10 +17,11 @@ namespace ringflash::kernels {
 
 struct AttentionShape {
   int64_t tokens, heads, key_value_heads, head_dim;
-  double rope_theta;
+  RopeParameters rope;
   AttentionKind kind;
   AttentionMode mode = AttentionMode::kCausal;
-  RingGeometry ring;  ///< read when kind is kRing
+  RingGeometry ring;           ///< read when kind is kRing
+  int64_t sliding_window = 0;  ///< read when kind is kSliding
 };
 
 /// Chooses the page of one complete chunk for one KV head: the page_tokens() positions with the highest

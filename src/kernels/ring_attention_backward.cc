@@ -41,6 +41,9 @@ struct Incoming {
 
 int64_t first_local_key(const AttentionShape& shape, const Segment& segment) {
   if (shape.kind == AttentionKind::kFull || shape.mode == AttentionMode::kBidirectional) return 0;
+  if (shape.kind == AttentionKind::kSliding) {
+    return std::max<int64_t>(0, segment.begin + 1 - shape.sliding_window) / kBlockKeys * kBlockKeys;
+  }
   const int64_t chunk = shape.ring.chunk(segment.begin) - shape.ring.band_chunks();
   return std::max<int64_t>(0, chunk) * shape.ring.stride / kBlockKeys * kBlockKeys;
 }

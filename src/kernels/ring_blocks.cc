@@ -66,7 +66,7 @@ void prefetch(const float* rows, int64_t stride, int64_t width, int64_t count) {
 
 int64_t causal_block_end(const AttentionShape& shape, int64_t begin, int64_t end) {
   end = std::min(end, begin + kBlockTokens);
-  if (shape.kind == AttentionKind::kFull) return end;
+  if (shape.kind != AttentionKind::kRing) return end;
   end = std::min(end, (shape.ring.chunk(begin) + 1) * shape.ring.stride);
   return chooses_pages(shape) ? std::min(end, shape.ring.run_begin(begin) + shape.ring.top_pages_run) : end;
 }
@@ -194,6 +194,11 @@ void BlockWork::add_span(KeySet set, int64_t begin, int64_t end, int64_t visible
 void BlockWork::add_causal_spans() {
   const int64_t begin = block_->positions.front(), end = block_->positions.back() + 1;
   if (in_.shape.kind == AttentionKind::kFull) return add_span(KeySet::kLocal, 0, end, begin + 1);
+  if (in_.shape.kind == AttentionKind::kSliding) {
+    add_span(KeySet::kLocal, std::max<int64_t>(0, begin + 1 - in_.shape.sliding_window), end, begin + 1);
+    spans_.back().window = in_.shape.sliding_window;
+    return;
+  }
   const RingGeometry& ring = in_.shape.ring;
   const int64_t behind = std::max<int64_t>(0, ring.chunk(begin) - ring.band_chunks());
   add_span(KeySet::kLocal, behind * ring.stride, end, begin + 1);

@@ -15,6 +15,7 @@ constexpr int64_t kPackTokens = 512;  // in a task; whole blocks, so that no two
 bool is_ring(const AttentionShape& shape) {
   switch (shape.kind) {
     case AttentionKind::kFull:
+    case AttentionKind::kSliding:
       return false;
     case AttentionKind::kRing:
       return true;
@@ -209,7 +210,7 @@ AttentionInputs attention_inputs(const AttentionShape& shape, const float* q, co
           .k = k,
           .v = v,
           .router = has_pages ? router : nullptr,
-          .rope = shared_rope_table(longest(documents), shape.head_dim, shape.rope_theta),
+          .rope = shared_rope_table(longest(documents), shape.head_dim, shape.rope),
           .table = table};
 }
 

@@ -61,6 +61,17 @@ Status check_shapes(const ModelConfig& c) {
   return {};
 }
 
+Status check_sliding(const ModelConfig& c) {
+  if (!c.has_layers(AttentionKind::kSliding)) return {};
+  if (c.attention_mode == AttentionMode::kBidirectional) {
+    return wrong("attention", "\"ring\" or \"full\" in a bidirectional model", "\"sliding\"");
+  }
+  RF_TRY_VOID(check_range("sliding_window", c.sliding_window, 1, kMaxDimension));
+  const double theta = c.rope_local_base_freq;
+  if (theta == 0 || (theta >= 1 && theta <= 1e12)) return {};
+  return wrong("rope_local_base_freq", "0 or in [1, 1e12]", theta);
+}
+
 Status check_scalars(const ModelConfig& c) {
   if (!(c.rms_norm_eps > 0 && c.rms_norm_eps < 1)) return wrong("rms_norm_eps", "in (0, 1)", c.rms_norm_eps);
   if (!(c.rope_theta >= 1 && c.rope_theta <= 1e12)) return wrong("rope_theta", "in [1, 1e12]", c.rope_theta);
@@ -93,6 +104,8 @@ std::string to_string(AttentionKind kind) {
       return "full";
     case AttentionKind::kRing:
       return "ring";
+    case AttentionKind::kSliding:
+      return "sliding";
   }
   RF_UNREACHABLE();
 }
@@ -117,10 +130,21 @@ std::string to_string(AttentionMode mode) {
   RF_UNREACHABLE();
 }
 
+std::string to_string(Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return "silu";
+    case Activation::kGeluTanh:
+      return "gelu_pytorch_tanh";
+  }
+  RF_UNREACHABLE();
+}
+
 Result<AttentionKind> parse_attention_kind(const std::string& text) {
   if (text == "full") return AttentionKind::kFull;
   if (text == "ring") return AttentionKind::kRing;
-  return wrong("attention", "\"ring\" or \"full\"", in_quotes(text));
+  if (text == "sliding") return AttentionKind::kSliding;
+  return wrong("attention", "\"ring\", \"full\" or \"sliding\"", in_quotes(text));
 }
 
 Result<GlobalSelect> parse_global_select(const std::string& text) {
@@ -133,6 +157,12 @@ Result<AttentionMode> parse_attention_mode(const std::string& text) {
   if (text == "causal") return AttentionMode::kCausal;
   if (text == "bidirectional") return AttentionMode::kBidirectional;
   return wrong("attention_mode", "\"causal\" or \"bidirectional\"", in_quotes(text));
+}
+
+Result<Activation> parse_activation(const std::string& text) {
+  if (text == "silu") return Activation::kSilu;
+  if (text == "gelu_pytorch_tanh") return Activation::kGeluTanh;
+  return wrong("hidden_act", "\"silu\" or \"gelu_pytorch_tanh\"", in_quotes(text));
 }
 
 int64_t RingGeometry::page_budget(int64_t chunks) const {
@@ -149,10 +179,21 @@ bool ModelConfig::has_router(int64_t layer) const {
   return attention[layer] == AttentionKind::kRing && ring.page_tokens() > 0;
 }
 
+bool ModelConfig::has_layers(AttentionKind kind) const {
+  return std::find(attention.begin(), attention.end(), kind) != attention.end();
+}
+
+RopeParameters ModelConfig::rope(AttentionKind kind) const {
+  if (kind == AttentionKind::kSliding && rope_local_base_freq != 0) return {.theta = rope_local_base_freq};
+  return {.theta = rope_theta, .scaling = rope_scaling};
+}
+
 Status validate(const ModelConfig& config) {
   RF_TRY_VOID(check_sizes(config));
   RF_TRY_VOID(check_shapes(config));
   RF_TRY_VOID(check_scalars(config));
+  RF_TRY_VOID(check_sliding(config));
+  RF_TRY_VOID(validate(config.rope_scaling));
   RF_TRY_VOID(check_ring(config.ring));
   return validate(config.sparsity);
 }

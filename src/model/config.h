@@ -6,12 +6,17 @@
 #include <vector>
 
 #include "base/result.h"
+#include "model/rope_scaling.h"
 #include "model/sparsity.h"
 
 namespace ringflash {
 
-/// How a layer attends: every earlier token, or the ring of windows and global pages (DESIGN section 3).
-enum class AttentionKind { kFull, kRing };
+/// How a layer attends: every earlier token, the ring of windows and global pages (DESIGN section 3), or the last
+/// `sliding_window` tokens alone, its own included.
+enum class AttentionKind { kFull, kRing, kSliding };
+
+/// What the MLP's gate goes through: x sigma(x), or Gaussian's error linear unit by way of tanh.
+enum class Activation { kSilu, kGeluTanh };
 
 /// Which global pages a query reads: all behind its band, or the best-scored few.
 enum class GlobalSelect { kAll, kTopPages };
@@ -22,9 +27,11 @@ enum class AttentionMode { kCausal, kBidirectional };
 std::string to_string(AttentionKind kind);
 std::string to_string(GlobalSelect select);
 std::string to_string(AttentionMode mode);
+std::string to_string(Activation activation);  ///< Hugging Face's names: "silu", "gelu_pytorch_tanh"
 Result<AttentionKind> parse_attention_kind(const std::string& text);
 Result<GlobalSelect> parse_global_select(const std::string& text);
 Result<AttentionMode> parse_attention_mode(const std::string& text);
+Result<Activation> parse_activation(const std::string& text);
 
 /// Ring attention's geometry. Tokens are cut into chunks of `stride`; a token sees its own chunk (causally)
 /// and the window/stride chunks before it, plus the pages of all complete chunks behind those.
@@ -63,7 +70,12 @@ struct ModelConfig {
   int64_t max_position_embeddings = 0;
   double rms_norm_eps = 1e-5;
   double rope_theta = 10000.0;
+  RopeScaling rope_scaling;
   double embedding_multiplier = 1.0;  ///< the embedding's output is scaled by this
+  Activation hidden_act = Activation::kSilu;
+  bool attention_bias = false;  ///< whether q, k and v are products plus a bias (Qwen 2)
+  bool qk_norm = false;         ///< whether each head's q and k go through an RMSNorm before they are rotated
+  bool post_norms = false;      ///< whether attention's and the MLP's outputs do before they are added (Gemma)
   bool tie_word_embeddings = true;
   int64_t bos_token_id = 1;
   int64_t eos_token_id = 2;
@@ -71,6 +83,8 @@ struct ModelConfig {
   RingGeometry ring;
   AttentionMode attention_mode = AttentionMode::kCausal;
   std::vector<AttentionKind> attention;  ///< one per layer
+  int64_t sliding_window = 0;            ///< keys that a token sees in a sliding layer
+  double rope_local_base_freq = 0;       ///< theta of sliding layers, which no scaling stretches; 0: as the others
   SparsityConfig sparsity;
 
   int64_t query_size() const { return num_attention_heads * head_dim; }
@@ -78,6 +92,9 @@ struct ModelConfig {
   int64_t heads_per_group() const { return num_attention_heads / num_key_value_heads; }
   /// Whether a layer has a router: a ring layer whose pages keep anything.
   bool has_router(int64_t layer) const;
+  bool has_layers(AttentionKind kind) const;
+  /// What turns q and k in layers of this kind.
+  RopeParameters rope(AttentionKind kind) const;
 
   bool operator==(const ModelConfig&) const = default;
 };

@@ -17,6 +17,18 @@ int64_t causal_ring_keys(const RingGeometry& ring, int64_t position) {
   return local + std::min(pages * ring.page_tokens() + sinks, behind * ring.stride);
 }
 
+int64_t causal_keys(const ModelConfig& config, AttentionKind kind, int64_t position) {
+  switch (kind) {
+    case AttentionKind::kFull:
+      return position + 1;
+    case AttentionKind::kRing:
+      return causal_ring_keys(config.ring, position);
+    case AttentionKind::kSliding:
+      return std::min(position + 1, config.sliding_window);
+  }
+  RF_UNREACHABLE();
+}
+
 /// The band is counted round the ring of ceil(tokens / stride) chunks, of which only complete ones have a
 /// page.
 int64_t bidirectional_ring_keys(const RingGeometry& ring, int64_t position, int64_t tokens) {
@@ -60,7 +72,7 @@ ParameterCounts count_parameters(const ModelConfig& config) {
 int64_t visible_keys(const ModelConfig& config, AttentionKind kind, int64_t position, int64_t tokens) {
   switch (config.attention_mode) {
     case AttentionMode::kCausal:
-      return kind == AttentionKind::kFull ? position + 1 : causal_ring_keys(config.ring, position);
+      return causal_keys(config, kind, position);
     case AttentionMode::kBidirectional:
       return kind == AttentionKind::kFull ? tokens : bidirectional_ring_keys(config.ring, position, tokens);
   }
@@ -84,7 +96,7 @@ double forward_macs(const ModelConfig& config, int64_t tokens) {
   const ParameterCounts counts = count_parameters(config);
   const auto head = static_cast<double>(config.vocab_size * config.hidden_size);
   double pairs = 0;
-  for (const AttentionKind kind : {AttentionKind::kFull, AttentionKind::kRing}) {
+  for (const AttentionKind kind : {AttentionKind::kFull, AttentionKind::kRing, AttentionKind::kSliding}) {
     const auto layers = std::count(config.attention.begin(), config.attention.end(), kind);
     if (layers > 0) pairs += static_cast<double>(layers) * attention_pairs(config, kind, tokens);
   }
@@ -100,7 +112,7 @@ ModelConfig dense_twin(ModelConfig config) {
 
 int64_t cache_entries(const ModelConfig& config, AttentionKind kind, int64_t position) {
   if (config.attention_mode == AttentionMode::kBidirectional) return 0;
-  if (kind == AttentionKind::kFull) return position;
+  if (kind != AttentionKind::kRing) return position;  // sliding layers keep what they no longer see, too
   const RingGeometry& ring = config.ring;
   const int64_t ring_slots = ring.window + ring.stride;
   const int64_t pages = ring.page_tokens() > 0 ? ring.chunk(position) : 0;

@@ -19,8 +19,18 @@ int64_t TensorSpec::elements() const {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
 
+std::string shape_text(std::span<const int64_t> shape) {
+  std::string text;
+  for (const int64_t size : shape) text += (text.empty() ? "[" : ", ") + std::to_string(size);
+  return text + "]";
+}
+
 std::string layer_tensor(int64_t layer, const std::string& suffix) {
   return "model.layers." + std::to_string(layer) + "." + suffix;
+}
+
+std::string mlp_norm_tensor(const ModelConfig& config, int64_t layer) {
+  return layer_tensor(layer, config.post_norms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight");
 }
 
 std::vector<TensorSpec> tensor_inventory(const ModelConfig& c) {
@@ -35,10 +45,23 @@ std::vector<TensorSpec> tensor_inventory(const ModelConfig& c) {
     add("self_attn.k_proj.weight", {c.key_value_size(), c.hidden_size}, TensorRole::kLinear);
     add("self_attn.v_proj.weight", {c.key_value_size(), c.hidden_size}, TensorRole::kLinear);
     add("self_attn.o_proj.weight", {c.hidden_size, c.query_size()}, TensorRole::kLinear);
+    if (c.attention_bias) {
+      add("self_attn.q_proj.bias", {c.query_size()}, TensorRole::kNorm);
+      add("self_attn.k_proj.bias", {c.key_value_size()}, TensorRole::kNorm);
+      add("self_attn.v_proj.bias", {c.key_value_size()}, TensorRole::kNorm);
+    }
+    if (c.qk_norm) {
+      add("self_attn.q_norm.weight", {c.head_dim}, TensorRole::kNorm);
+      add("self_attn.k_norm.weight", {c.head_dim}, TensorRole::kNorm);
+    }
     if (c.has_router(layer)) {
       add("self_attn.router.weight", {c.num_key_value_heads, c.hidden_size}, TensorRole::kRouter);
     }
     add("post_attention_layernorm.weight", {c.hidden_size}, TensorRole::kNorm);
+    if (c.post_norms) {
+      add("pre_feedforward_layernorm.weight", {c.hidden_size}, TensorRole::kNorm);
+      add("post_feedforward_layernorm.weight", {c.hidden_size}, TensorRole::kNorm);
+    }
     add("mlp.gate_proj.weight", {c.intermediate_size, c.hidden_size}, TensorRole::kLinear);
     add("mlp.up_proj.weight", {c.intermediate_size, c.hidden_size}, TensorRole::kLinear);
     add("mlp.down_proj.weight", {c.hidden_size, c.intermediate_size}, TensorRole::kLinear);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,7 @@ enum class TensorRole {
   kEmbedding,  ///< token embedding, and the untied head
   kLinear,     ///< a weight matrix [out, in] inside a layer: what sparsity and quantisation compress
   kRouter,     ///< W_r, kept exact: a flipped selection is a discontinuity
-  kNorm,       ///< RMSNorm gains
+  kNorm,       ///< vectors: RMSNorm gains, and the biases of q, k and v
 };
 
 std::string to_string(TensorRole role);
@@ -30,8 +31,14 @@ struct TensorSpec {
 /// Every tensor of the model, embedding first, layers in order, norm and head last.
 std::vector<TensorSpec> tensor_inventory(const ModelConfig& config);
 
+/// "[64, 96]", for messages.
+std::string shape_text(std::span<const int64_t> shape);
+
 /// "model.layers.3." + suffix.
 std::string layer_tensor(int64_t layer, const std::string& suffix);
+
+/// The norm of the MLP's input: Llama's name, or Gemma's where that one is the norm of attention's output.
+std::string mlp_norm_tensor(const ModelConfig& config, int64_t layer);
 
 inline constexpr const char* kEmbeddingTensor = "model.embed_tokens.weight";
 inline constexpr const char* kFinalNormTensor = "model.norm.weight";

@@ -58,6 +58,7 @@ std::vector<OpenPage::Entry> OpenPage::close() {
 HeadCache::HeadCache(const ModelConfig& config, AttentionKind kind, int64_t context, kernels::KeyType type)
     : kind_(kind),
       ring_(config.ring),
+      sliding_window_(config.sliding_window),
       type_(type),
       head_dim_(config.head_dim),
       slots_(kind == AttentionKind::kRing ? ring_.window + ring_.stride : context),
@@ -195,6 +196,13 @@ void HeadCache::visible(int64_t first, std::vector<kernels::KeySpan>& spans) con
   spans.clear();
   if (kind_ == AttentionKind::kFull) {
     spans.push_back(local_span(0, end_, first + 1));
+    return;
+  }
+  if (kind_ == AttentionKind::kSliding) {
+    kernels::KeySpan span = local_span(0, end_, first + 1);
+    span.begin = std::max<int64_t>(0, first + 1 - sliding_window_);
+    span.window = sliding_window_;
+    spans.push_back(span);
     return;
   }
   add_global_spans(first, spans);

@@ -1,5 +1,5 @@
 // What one KV head of one layer keeps of the past (DESIGN section 3, "Cache at decode"), in the kernels' own
-// layout and type. Full layers keep every key and value. Ring layers keep a ring of window + stride slots,
+// layout and type. Full and sliding layers keep every key and value. Ring layers keep a ring of window + stride slots,
 // and of each complete chunk its page; keys of pages are stored as global logits want them, rotated only with
 // global_rope.
 #pragma once
@@ -106,6 +106,7 @@ class HeadCache {
 
   AttentionKind kind_;
   RingGeometry ring_;
+  int64_t sliding_window_;
   kernels::KeyType type_;
   int64_t head_dim_, slots_, context_;
   int64_t end_ = 0;  ///< positions appended

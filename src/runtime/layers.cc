@@ -35,17 +35,36 @@ void add_to_hidden(Workspace& work, const float* x, int64_t tokens) {
   });
 }
 
+void norm_rows(const Workspace& work, const float* x, const float* gain, float* y, int64_t rows, int64_t width) {
+  const auto eps = static_cast<float>(work.config.rms_norm_eps);
+  for_token_runs(work.executor, rows, width, [&](int64_t first, int64_t count) {
+    work.kernels.rms_norm(x + first * width, gain, y + first * width, count, width, eps);
+  });
+}
+
+/// Adds the bias, if there is one, to each row of x [tokens, width], then norms each head's part, if they are normed.
+void finish_projection(const Workspace& work, const float* bias, const float* gain, float* x, int64_t tokens,
+                       int64_t width) {
+  if (bias != nullptr) {
+    for (int64_t t = 0; t < tokens; ++t) work.kernels.add(bias, x + t * width, width);
+  }
+  const int64_t head_dim = work.config.head_dim;
+  if (gain != nullptr) norm_rows(work, x, gain, x, tokens * (width / head_dim), head_dim);
+}
+
 /// Rotates one KV head's keys and its group's queries, puts the keys into the cache and lets the queries choose.
-void rotate_and_store(TokenRun piece, int64_t head, bool routed, HeadCache& cache, Workspace& work) {
+void rotate_and_store(TokenRun piece, int64_t head, const LayerWeights& weights, HeadCache& cache, Workspace& work) {
   const ModelConfig& c = work.config;
+  const kernels::RopeTable& rope = work.rope_of(weights.attention);
+  const bool routed = weights.router.data != nullptr;
   const int64_t group = c.heads_per_group();
   const int64_t head_begin = head * c.head_dim;
   for (int64_t t = 0; t < piece.tokens; ++t) {
     const int64_t key = (piece.row + t) * c.key_value_size() + head_begin;
-    kernels::rope_rotate(work.k.data() + key, work.k_rotated.data() + key, work.rope, piece.first + t);
+    kernels::rope_rotate(work.k.data() + key, work.k_rotated.data() + key, rope, piece.first + t);
     for (int64_t h = 0; h < group; ++h) {
       const int64_t query = (piece.row + t) * c.query_size() + (head * group + h) * c.head_dim;
-      kernels::rope_rotate(work.q.data() + query, work.q_rotated.data() + query, work.rope, piece.first + t);
+      kernels::rope_rotate(work.q.data() + query, work.q_rotated.data() + query, rope, piece.first + t);
     }
   }
   const int64_t first_key = piece.row * c.key_value_size() + head_begin;
@@ -111,10 +130,10 @@ void attend_block(TokenRun piece, int64_t head, int64_t begin, int64_t count, co
 }
 
 /// Of tokens that all lie within one chunk where the layer is a ring.
-void attend_chunk(TokenRun piece, bool routed, std::vector<HeadCache>& cache, Workspace& work) {
+void attend_chunk(TokenRun piece, const LayerWeights& weights, std::vector<HeadCache>& cache, Workspace& work) {
   const int64_t heads = work.config.num_key_value_heads;
   work.executor.for_each(heads, [&](int64_t head) {
-    rotate_and_store(piece, head, routed, cache[static_cast<size_t>(head)], work);
+    rotate_and_store(piece, head, weights, cache[static_cast<size_t>(head)], work);
   });
   const std::vector<QueryRun> runs = cut_queries(piece, work.config.ring);
   work.executor.for_each(heads * std::ssize(runs), [&](int64_t task) {
@@ -125,13 +144,24 @@ void attend_chunk(TokenRun piece, bool routed, std::vector<HeadCache>& cache, Wo
   for (HeadCache& head : cache) head.finish_queries();
 }
 
-void attend(TokenRun piece, bool ring, bool routed, std::vector<HeadCache>& cache, Workspace& work) {
+void attend(TokenRun piece, const LayerWeights& weights, std::vector<HeadCache>& cache, Workspace& work) {
+  const bool ring = weights.attention == AttentionKind::kRing;
   const int64_t stride = ring ? work.config.ring.stride : piece.first + piece.tokens;
   for (int64_t t = 0; t < piece.tokens;) {
     const int64_t count = std::min(stride - (piece.first + t) % stride, piece.tokens - t);
-    attend_chunk({piece.first + t, count, piece.row + t}, routed, cache, work);
+    attend_chunk({piece.first + t, count, piece.row + t}, weights, cache, work);
     t += count;
   }
+}
+
+auto gate_kernel(const Workspace& work) -> decltype(kernels::Table::swiglu) {
+  switch (work.config.hidden_act) {
+    case Activation::kSilu:
+      return work.kernels.swiglu;
+    case Activation::kGeluTanh:
+      return work.kernels.geglu;
+  }
+  RF_UNREACHABLE();
 }
 
 }  // namespace
@@ -154,17 +184,19 @@ Workspace::Workspace(const ModelConfig& model_config, Executor& threads, int64_t
   up = sized(config.intermediate_size);
 }
 
+void Workspace::cover_positions(int64_t first, int64_t count) {
+  rope = kernels::make_rope_table(first, count, config.head_dim, config.rope(AttentionKind::kFull));
+  if (!config.has_layers(AttentionKind::kSliding)) return;
+  sliding_rope = kernels::make_rope_table(first, count, config.head_dim, config.rope(AttentionKind::kSliding));
+}
+
 void matmul(Workspace& work, const WeightMatrix& w, const float* x, float* y, int64_t tokens) {
   const Projection projection{w, y};
   multiply(work.kernels, work.executor, {&projection, 1}, x, tokens, work.rounded);
 }
 
 void rms_norm(const Workspace& work, const float* x, const float* gain, float* y, int64_t tokens) {
-  const int64_t width = work.config.hidden_size;
-  const auto eps = static_cast<float>(work.config.rms_norm_eps);
-  for_token_runs(work.executor, tokens, width, [&](int64_t first, int64_t count) {
-    work.kernels.rms_norm(x + first * width, gain, y + first * width, count, width, eps);
-  });
+  norm_rows(work, x, gain, y, tokens, work.config.hidden_size);
 }
 
 void embed(const Model& model, std::span<const int32_t> ids, Workspace& work) {
@@ -182,24 +214,31 @@ void run_layer(const LayerWeights& weights, TokenRun piece, std::vector<HeadCach
   const auto times = [&](std::initializer_list<Projection> projections, const AlignedVector<float>& x) {
     multiply(work.kernels, work.executor, {projections.begin(), projections.size()}, x.data(), tokens, work.rounded);
   };
-  const bool routed = weights.router.data != nullptr;
+  const auto add_output = [&](const float* gain) {
+    if (gain != nullptr) rms_norm(work, work.normed.data(), gain, work.normed.data(), tokens);
+    add_to_hidden(work, work.normed.data(), tokens);
+  };
 
-  rms_norm(work, work.hidden.data(), weights.input_layernorm, work.normed.data(), tokens);
+  rms_norm(work, work.hidden.data(), weights.attention_norm, work.normed.data(), tokens);
   times({{weights.q_proj, work.q.data()}, {weights.k_proj, work.k.data()}, {weights.v_proj, work.v.data()}}, work.normed);
-  if (routed) times({{weights.router, work.router.data()}}, work.normed);
-  attend(piece, weights.attention == AttentionKind::kRing, routed, cache, work);
+  finish_projection(work, weights.q_bias, weights.q_norm, work.q.data(), tokens, work.config.query_size());
+  finish_projection(work, weights.k_bias, weights.k_norm, work.k.data(), tokens, work.config.key_value_size());
+  finish_projection(work, weights.v_bias, nullptr, work.v.data(), tokens, work.config.key_value_size());
+  if (weights.router.data != nullptr) times({{weights.router, work.router.data()}}, work.normed);
+  attend(piece, weights, cache, work);
   times({{weights.o_proj, work.normed.data()}}, work.attended);
-  add_to_hidden(work, work.normed.data(), tokens);
+  add_output(weights.attention_output_norm);
 
-  rms_norm(work, work.hidden.data(), weights.post_attention_layernorm, work.normed.data(), tokens);
+  rms_norm(work, work.hidden.data(), weights.mlp_norm, work.normed.data(), tokens);
   times({{weights.gate_proj, work.gate.data()}, {weights.up_proj, work.up.data()}}, work.normed);
   const int64_t width = work.config.intermediate_size;
+  const auto activate = gate_kernel(work);
   for_token_runs(work.executor, tokens, width, [&](int64_t first, int64_t count) {
     float* gate = work.gate.data() + first * width;
-    work.kernels.swiglu(gate, work.up.data() + first * width, gate, count * width);
+    activate(gate, work.up.data() + first * width, gate, count * width);
   });
   times({{weights.down_proj, work.normed.data()}}, work.gate);
-  add_to_hidden(work, work.normed.data(), tokens);
+  add_output(weights.mlp_output_norm);
 }
 
 }  // namespace ringflash

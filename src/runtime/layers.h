@@ -33,7 +33,13 @@ struct Workspace {
   AlignedVector<float> q, q_rotated, k, k_rotated, v, router, attended;
   AlignedVector<float> gate, up;
   RoundedTokens rounded;
-  kernels::RopeTable rope;
+  kernels::RopeTable rope, sliding_rope;  ///< the latter of sliding layers, and empty where there are none
+
+  const kernels::RopeTable& rope_of(AttentionKind kind) const {
+    return kind == AttentionKind::kSliding ? sliding_rope : rope;
+  }
+  /// Makes the tables cover positions [first, first + count).
+  void cover_positions(int64_t first, int64_t count);
 };
 
 /// y[t, o] = sum_i x[t, i] * w[o, i]; x is [tokens, w.columns], y is [tokens, w.rows].

@@ -22,12 +22,6 @@ std::vector<GgufType> accepted_types(TensorRole role) {
   RF_UNREACHABLE();
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string text;
-  for (const int64_t size : shape) text += (text.empty() ? "[" : ", ") + std::to_string(size);
-  return text + "]";
-}
-
 Status check_tensor(const GgufFile& file, const TensorSpec& spec) {
   const std::string place = "tensor " + in_quotes(spec.name);
   const GgufTensor* tensor = file.find(spec.name);
@@ -63,15 +57,29 @@ const float* gains(const GgufFile& file, const std::string& name) {
 
 LayerWeights bind_layer(const GgufFile& file, const SparseTensors& sparse, const ModelConfig& config, int64_t layer) {
   const auto weight = [&](const char* name) { return matrix(file, sparse, layer_tensor(layer, name)); };
+  const auto vector = [&](const char* name) { return gains(file, layer_tensor(layer, name)); };
   LayerWeights w;
   w.attention = config.attention[static_cast<size_t>(layer)];
-  w.input_layernorm = gains(file, layer_tensor(layer, "input_layernorm.weight"));
+  w.attention_norm = vector("input_layernorm.weight");
   w.q_proj = weight("self_attn.q_proj.weight");
   w.k_proj = weight("self_attn.k_proj.weight");
   w.v_proj = weight("self_attn.v_proj.weight");
   w.o_proj = weight("self_attn.o_proj.weight");
   if (config.has_router(layer)) w.router = weight("self_attn.router.weight");
-  w.post_attention_layernorm = gains(file, layer_tensor(layer, "post_attention_layernorm.weight"));
+  if (config.attention_bias) {
+    w.q_bias = vector("self_attn.q_proj.bias");
+    w.k_bias = vector("self_attn.k_proj.bias");
+    w.v_bias = vector("self_attn.v_proj.bias");
+  }
+  if (config.qk_norm) {
+    w.q_norm = vector("self_attn.q_norm.weight");
+    w.k_norm = vector("self_attn.k_norm.weight");
+  }
+  w.mlp_norm = gains(file, mlp_norm_tensor(config, layer));
+  if (config.post_norms) {
+    w.attention_output_norm = vector("post_attention_layernorm.weight");
+    w.mlp_output_norm = vector("post_feedforward_layernorm.weight");
+  }
   w.gate_proj = weight("mlp.gate_proj.weight");
   w.up_proj = weight("mlp.up_proj.weight");
   w.down_proj = weight("mlp.down_proj.weight");

@@ -14,11 +14,14 @@
 
 namespace ringflash {
 
-/// One layer's weights under Hugging Face's names.
+/// One layer's weights. Matrices are under Hugging Face's names, vectors under what they are for, as the same name
+/// means different things in different models; those that a model lacks are null.
 struct LayerWeights {
   AttentionKind attention = AttentionKind::kFull;
-  const float* input_layernorm = nullptr;
-  const float* post_attention_layernorm = nullptr;
+  const float *attention_norm = nullptr, *attention_output_norm = nullptr;
+  const float *mlp_norm = nullptr, *mlp_output_norm = nullptr;
+  const float *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
+  const float *q_norm = nullptr, *k_norm = nullptr;
   WeightMatrix q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj;
   WeightMatrix router;  ///< data is null where the layer has none
 };

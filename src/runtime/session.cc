@@ -77,7 +77,7 @@ void Session::State::run_piece(std::span<const int32_t> ids) {
   if (position + piece.tokens > work.rope.first + work.rope.count) {
     // Made for more positions than the piece has, so that decoding one by one does not make a table each
     // time.
-    work.rope = kernels::make_rope_table(position, kPieceTokens, config.head_dim, config.rope_theta);
+    work.cover_positions(position, kPieceTokens);
   }
   embed(model, ids, work);
   for (size_t layer = 0; layer < caches.size(); ++layer) {

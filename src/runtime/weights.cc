@@ -35,7 +35,6 @@ Operand operand_of(const kernels::Table& table, const WeightMatrix& w, int64_t t
   const bool wide = table.wide != nullptr && w.columns % kernels::kWidePanelInputs == 0;
   switch (w.type) {
     case GgufType::kF32:
-    case GgufType::kF16:
       return Operand::kFloat;
     case GgufType::kBF16:
       return wide && tokens >= kernels::kLeastWideTokens ? Operand::kWide : Operand::kFloat;
@@ -44,6 +43,8 @@ Operand operand_of(const kernels::Table& table, const WeightMatrix& w, int64_t t
       return wide && tokens >= kernels::kLeastWideTokens ? Operand::kWide : Operand::kInt8;
     case GgufType::kI8:
       return wide && tokens >= kernels::kLeastWideSparseTokens ? Operand::kWide : Operand::kInt8;
+    default:
+      break;  // not accepted by Model::load
   }
   RF_UNREACHABLE();
 }
@@ -66,9 +67,7 @@ void multiply_rounded(const kernels::Table& table, const WeightMatrix& w, const 
     case GgufType::kI8:
       return table.matmul_sparse(x, w.sparse, static_cast<const std::byte*>(w.data), y, w.rows,
                                  {begin / kSparseRows, ceil_div(end, kSparseRows)});
-    case GgufType::kF32:
-    case GgufType::kF16:
-    case GgufType::kBF16:
+    default:
       break;
   }
   RF_UNREACHABLE();
@@ -86,8 +85,7 @@ void multiply_wide(const kernels::WideKernels& wide, const WeightMatrix& w, cons
     case GgufType::kI8:
       return wide.matmul_sparse(x, w.sparse, static_cast<const std::byte*>(w.data), y, w.rows,
                                 {begin / kSparseRows, ceil_div(end, kSparseRows)});
-    case GgufType::kF32:
-    case GgufType::kF16:
+    default:
       break;
   }
   RF_UNREACHABLE();
@@ -203,8 +201,7 @@ void read_row(const WeightMatrix& w, int64_t row, std::span<float> out) {
       return dequantize_q8_0(blocks_of(static_cast<const BlockQ8_0*>(nullptr)), out);
     case GgufType::kQ4_0:
       return dequantize_q4_0(blocks_of(static_cast<const BlockQ4_0*>(nullptr)), out);
-    case GgufType::kF16:
-    case GgufType::kI8:
+    default:
       break;  // no embedding is stored so
   }
   RF_UNREACHABLE();

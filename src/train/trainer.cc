@@ -275,7 +275,7 @@ std::string describe(const RunSetup& setup, const PreparedData& data, torch::Sca
 }
 
 std::string describe_ring(const ModelConfig& model) {
-  if (std::count(model.attention.begin(), model.attention.end(), AttentionKind::kRing) == 0) return "none";
+  if (!model.has_layers(AttentionKind::kRing)) return "none";
   const std::string preset = ring_preset_name(model.ring);
   return ring_summary(model.ring) + (preset.empty() ? " (no preset)" : " (the preset " + preset + ")");
 }

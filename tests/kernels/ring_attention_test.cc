@@ -117,7 +117,7 @@ AttentionShape small_shape() {
           .heads = 4,
           .key_value_heads = 2,
           .head_dim = 32,
-          .rope_theta = 10000.0,
+          .rope = {},
           .kind = AttentionKind::kRing,
           .mode = AttentionMode::kCausal,
           .ring = {.window = 64, .stride = 32, .global_ratio = 0.1, .sink_tokens = 3, .global_rope = false}};

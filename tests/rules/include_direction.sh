@@ -10,11 +10,12 @@ declare -A may_include=(
   [text]="base text"
   [format]="base model text format"
   [kernels]="base model kernels"
+  [import]="base model text format kernels import"
   [runtime]="base model text format kernels runtime"
   [eval]="base model text format kernels runtime eval"
   [bench]="base model text format kernels runtime eval bench"
   [serve]="base model text format kernels runtime eval serve"
-  [cli]="base model text format kernels runtime eval bench serve cli"
+  [cli]="base model text format kernels import runtime eval bench serve cli"
   [data]="base text data"
   [train]="base model text format kernels data train"
 )

@@ -44,7 +44,7 @@ TEST_F(ModelFile, BindsWeightsWhereTheyLie) {
   EXPECT_EQ(layer.router.type, GgufType::kF32);
   EXPECT_EQ(static_cast<const float*>(layer.router.data)[5],
             weights.at(layer_tensor(2, "self_attn.router.weight"))[5]);
-  EXPECT_EQ(layer.post_attention_layernorm[63],
+  EXPECT_EQ(layer.mlp_norm[63],
             weights.at(layer_tensor(2, "post_attention_layernorm.weight"))[63]);
   EXPECT_EQ(model.layers()[1].router.data, nullptr);
   EXPECT_NE(model.head().data, model.embedding().data);

@@ -44,7 +44,7 @@ std::vector<std::byte> store(std::vector<float>& values, GgufType type) {
       dequantize_q4_0(stored, values);
       return to_bytes(stored);
     }
-    case GgufType::kI8:
+    default:
       break;
   }
   RF_UNREACHABLE();

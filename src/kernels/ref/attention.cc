@@ -28,6 +28,11 @@ int64_t end_of_view(const KeySpan& span, int64_t t) {
   return std::min(span.end, span.visible + t);
 }
 
+/// The first one.
+int64_t begin_of_view(const KeySpan& span, int64_t t) {
+  return span.window > 0 ? std::max(span.begin, span.visible + t - span.window) : span.begin;
+}
+
 const float* key_row(const KeySpan& span, int64_t j, int64_t head_dim) {
   return static_cast<const float*>(span.rows.k) + j * padded_dim(head_dim);
 }
@@ -81,7 +86,7 @@ void add_query_gradient(const QueryBlock& queries, std::span<const KeySpan> span
     std::fill(sum.begin(), sum.end(), 0.0);
     for (const KeySpan& span : spans) {
       if (span.global != global) continue;
-      for (int64_t j = span.begin; j < end_of_view(span, t); ++j) {
+      for (int64_t j = begin_of_view(span, t); j < end_of_view(span, t); ++j) {
         const double dlogit = pair_gradient(queries, span, row, t, h, j).dlogit;
         const float* k = key_row(span, j, queries.head_dim);
         for (size_t i = 0; i < sum.size(); ++i) sum[i] += scale * dlogit * static_cast<double>(k[i]);
@@ -95,7 +100,7 @@ void add_query_gradient(const QueryBlock& queries, std::span<const KeySpan> span
 void add_query_bias_gradient(const QueryBlock& queries, const KeySpan& span, const RowGradient& row, int64_t t,
                              int64_t h, const KeySpanGrad& grad) {
   double sum = 0;
-  for (int64_t j = span.begin; j < end_of_view(span, t); ++j) {
+  for (int64_t j = begin_of_view(span, t); j < end_of_view(span, t); ++j) {
     sum += pair_gradient(queries, span, row, t, h, j).dlogit;
   }
   grad.dquery_bias[t] = static_cast<float>(static_cast<double>(grad.dquery_bias[t]) + sum);
@@ -108,7 +113,7 @@ void add_key_gradient(const QueryBlock& queries, const KeySpan& span, const std:
   std::fill(dv.begin(), dv.end(), 0.0);
   double dbias = 0;
   for (int64_t t = 0; t < queries.tokens; ++t) {
-    if (j >= end_of_view(span, t)) continue;
+    if (j < begin_of_view(span, t) || j >= end_of_view(span, t)) continue;
     for (int64_t h = 0; h < queries.heads; ++h) {
       const RowGradient& row = rows[static_cast<size_t>(t * queries.heads + h)];
       const PairGradient pair = pair_gradient(queries, span, row, t, h, j);
@@ -135,7 +140,7 @@ void attend_row(const QueryBlock& queries, std::span<const KeySpan> spans, const
   double maximum = -kInfinity, total = 0;
   std::fill(sum.begin(), sum.end(), 0.0);
   for (const KeySpan& span : spans) {
-    for (int64_t j = span.begin; j < end_of_view(span, t); ++j) {
+    for (int64_t j = begin_of_view(span, t); j < end_of_view(span, t); ++j) {
       const double s = logit(queries, span, t, h, j);
       if (s == -kInfinity) continue;
       if (s > maximum) {

@@ -22,6 +22,15 @@ void swiglu(const float* gate, const float* up, float* y, int64_t count) {
   }
 }
 
+void geglu(const float* gate, const float* up, float* y, int64_t count) {
+  constexpr double kRoot = 0.79788456080286535588;  // sqrt(2 / pi)
+  for (int64_t i = 0; i < count; ++i) {
+    const auto g = static_cast<double>(gate[i]);
+    const double gelu = g * (1 + std::tanh(kRoot * (g + 0.044715 * g * g * g))) / 2;
+    y[i] = static_cast<float>(gelu * static_cast<double>(up[i]));
+  }
+}
+
 void rope(const float* x, float* y, const float* cosine, const float* sine, int64_t half, float sign) {
   for (int64_t i = 0; i < half; ++i) {
     const auto first = static_cast<double>(x[i]), second = static_cast<double>(x[i + half]);

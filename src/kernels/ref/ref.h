@@ -23,6 +23,7 @@ void matmul_sparse(const Int8Tokens& x, const SparseFormat& format, const std::b
                    int64_t y_stride, RowBlocks rows);
 void rms_norm(const float* x, const float* gain, float* y, int64_t rows, int64_t width, float eps);
 void swiglu(const float* gate, const float* up, float* y, int64_t count);
+void geglu(const float* gate, const float* up, float* y, int64_t count);
 void rope(const float* x, float* y, const float* cosine, const float* sine, int64_t half, float sign);
 void add(const float* x, float* y, int64_t count);
 void rms_norm_backward(const float* x, const float* gain, const float* dy, float* dx, float* dgain, int64_t rows,

@@ -16,6 +16,7 @@ const Table kTable = {
     .matmul_sparse = matmul_sparse,
     .rms_norm = rms_norm,
     .swiglu = swiglu,
+    .geglu = geglu,
     .rope = rope,
     .add = add,
     .rms_norm_backward = rms_norm_backward,

@@ -193,13 +193,16 @@ template <int kVecs, bool kAdd>
 template <int kVecs>
 struct TileView {
   int64_t least, most;    ///< the ends of what the first and the last row see
-  VecI end[kVecs];        ///< and of what each lane sees
+  int64_t latest;         ///< where the last row's keys begin
+  VecI end[kVecs];        ///< the end of what each lane sees
+  VecI begin[kVecs];      ///< and where it begins
   Vec query_bias[kVecs];  ///< in units of log 2
 
   TileView(const TileRows& rows, const KeySpan& span) : query_bias{} {
     const int64_t base = larger(smaller(span.visible, span.end), -(int64_t{1} << 30));
     least = smaller(base + rows.token(0), span.end);
     most = smaller(base + rows.token(rows.count - 1), span.end);
+    latest = begin_of(span, rows.token(rows.count - 1));
     for (int v = 0; v < kVecs; ++v) {
       if (least == most) {
         end[v] = VecI{} + static_cast<int32_t>(most);
@@ -208,27 +211,38 @@ struct TileView {
           end[v][k] = static_cast<int32_t>(smaller(base + rows.token(v * kLanes + k), span.end));
         }
       }
+      begin[v] = VecI{} + static_cast<int32_t>(span.begin);
+      for (int k = 0; span.window > 0 && k < kLanes; ++k) {
+        begin[v][k] = static_cast<int32_t>(begin_of(span, rows.token(v * kLanes + k)));
+      }
       if (span.query_bias == nullptr) continue;
       for (int k = 0; k < kLanes; ++k) {
         query_bias[v][k] = kLog2E * span.query_bias[rows.token(v * kLanes + k)];
       }
     }
   }
+
+ private:
+  static int64_t begin_of(const KeySpan& span, int64_t token) {
+    if (span.window == 0) return span.begin;
+    return smaller(larger(span.begin, span.visible + token - span.window), span.end);
+  }
 };
 
 /// Writes -infinity over the products q.k of keys [first, first + count) where the lane does not see the key.
 template <int kVecs>
-inline void mask_keys(const KeySpan& span, const TileView<kVecs>& view, int64_t first, int64_t count,
+inline void mask_keys(const TileView<kVecs>& view, int64_t first, int64_t count,
                       float* products) {
   for (int64_t block = 0; block < count; block += kBlockKeys) {
     const int64_t begin = first + block, end = first + smaller(block + kBlockKeys, count);
-    if (begin >= span.begin && end <= view.least) continue;
+    if (begin >= view.latest && end <= view.least) continue;
     for (int64_t key = begin; key < end; ++key) {
-      const VecI seen = VecI{} + (key < span.begin ? INT32_MAX : static_cast<int32_t>(key));
+      const VecI at = VecI{} + static_cast<int32_t>(key);
 #pragma GCC unroll 4
       for (int v = 0; v < kVecs; ++v) {
         float* p = products + ((key - first) * kVecs + v) * kLanes;
-        store(p, view.end[v] > seen ? load(p) : Vec{} - __builtin_inff());
+        const VecI seen = (view.end[v] > at) & (view.begin[v] <= at);
+        store(p, seen ? load(p) : Vec{} - __builtin_inff());
       }
     }
   }
@@ -273,7 +287,7 @@ inline void multiply_queries(const KeySpan& span, const TileView<kVecs>& view, f
     }
     multiply_keys<kVecs, true>(span.rows, first_block, count, padded_dim, q, products);
   }
-  mask_keys(span, view, first, count, products);
+  mask_keys(view, first, count, products);
 }
 
 }  // namespace ringflash::kernels::RF_ISA

@@ -23,18 +23,35 @@ inline void rms_norm(const float* x, const float* gain, float* y, int64_t rows, 
   for (int64_t row = 0; row < rows; ++row) rms_norm_row(x + row * width, gain, y + row * width, width, eps);
 }
 
-/// x / (1 + e^-x), written with e^-|x| so that it neither overflows nor loses digits on either side.
-inline Vec silu(Vec x) {
-  const Vec z = exp(x < 0.0f ? x : -x);
-  return x * (x < 0.0f ? z : broadcast(1.0f)) / (1.0f + z);
+/// x / (1 + e^-s), written with e^-|s| so that it neither overflows nor loses digits on either side.
+inline Vec gated(Vec x, Vec s) {
+  const Vec z = exp(s < 0.0f ? s : -s);
+  return x * (s < 0.0f ? z : broadcast(1.0f)) / (1.0f + z);
+}
+
+inline Vec silu(Vec x) { return gated(x, x); }
+
+/// (1 + tanh u) / 2 = 1 / (1 + e^-2u).
+inline Vec gelu(Vec x) {
+  constexpr float kTwoRoots = 1.5957691216f;  // 2 sqrt(2 / pi)
+  return gated(x, kTwoRoots * (x + 0.044715f * (x * x * x)));
+}
+
+template <typename Gate>
+inline void gate_each(const float* gate, const float* up, float* y, int64_t count, Gate through) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(y + i, through(load(gate + i)) * load(up + i));
+  if (i == count) return;
+  const Vec tail = through(load_partial(gate + i, count - i)) * load_partial(up + i, count - i);
+  for (int lane = 0; i + lane < count; ++lane) y[i + lane] = tail[lane];
 }
 
 inline void swiglu(const float* gate, const float* up, float* y, int64_t count) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(y + i, silu(load(gate + i)) * load(up + i));
-  if (i == count) return;
-  const Vec tail = silu(load_partial(gate + i, count - i)) * load_partial(up + i, count - i);
-  for (int lane = 0; i + lane < count; ++lane) y[i + lane] = tail[lane];
+  gate_each(gate, up, y, count, [](Vec x) { return silu(x); });
+}
+
+inline void geglu(const float* gate, const float* up, float* y, int64_t count) {
+  gate_each(gate, up, y, count, [](Vec x) { return gelu(x); });
 }
 
 inline void rope(const float* x, float* y, const float* cosine, const float* sine, int64_t half, float sign) {

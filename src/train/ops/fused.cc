@@ -78,4 +78,8 @@ Tensor swiglu(const Tensor& gate, const Tensor& up) {
   return torch::silu(gate) * up;
 }
 
+Tensor geglu(const Tensor& gate, const Tensor& up) {
+  return torch::gelu(gate, "tanh") * up;
+}
+
 }  // namespace ringflash

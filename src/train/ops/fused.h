@@ -12,4 +12,7 @@ torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gain, double
 /// silu(gate) * up, fp32 or bf16.
 torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);
 
+/// gelu(gate) * up, by tanh: two of torch's own operators.
+torch::Tensor geglu(const torch::Tensor& gate, const torch::Tensor& up);
+
 }  // namespace ringflash

@@ -24,10 +24,27 @@ kernels::AttentionShape shape_of(const Tensor& q, const Tensor& k, const Attenti
           .heads = q.size(1),
           .key_value_heads = k.size(1),
           .head_dim = q.size(2),
-          .rope_theta = options.rope_theta,
+          .rope = options.rope,
           .kind = options.kind,
           .mode = options.mode,
-          .ring = options.ring};
+          .ring = options.ring,
+          .sliding_window = options.sliding_window};
+}
+
+/// A scaling as the list of its numbers, which autograd's context can hold, and back.
+std::vector<double> to_list(const RopeScaling& s) {
+  return {static_cast<double>(s.type), s.factor, static_cast<double>(s.original_positions), s.low_freq_factor,
+          s.high_freq_factor, s.beta_fast, s.beta_slow, s.attention_factor};
+}
+RopeScaling scaling_from(const std::vector<double>& list) {
+  return {.type = static_cast<RopeScalingType>(list[0]),
+          .factor = list[1],
+          .original_positions = static_cast<int64_t>(list[2]),
+          .low_freq_factor = list[3],
+          .high_freq_factor = list[4],
+          .beta_fast = list[5],
+          .beta_slow = list[6],
+          .attention_factor = list[7]};
 }
 
 void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& router,
@@ -56,8 +73,11 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tenso
               options.ring.stride);
   TORCH_CHECK(options.ring.global_ratio >= 0 && options.ring.global_ratio <= 1,
               "ring_attention: global_ratio must be in [0, 1], found ", options.ring.global_ratio);
-  TORCH_CHECK(std::isfinite(options.rope_theta) && options.rope_theta >= 1,
-              "ring_attention: rope_theta must be at least 1, found ", options.rope_theta);
+  TORCH_CHECK(std::isfinite(options.rope.theta) && options.rope.theta >= 1,
+              "ring_attention: rope_theta must be at least 1, found ", options.rope.theta);
+  TORCH_CHECK(options.kind != AttentionKind::kSliding ||
+                  (options.sliding_window > 0 && options.mode == AttentionMode::kCausal),
+              "ring_attention: sliding_window must be above 0 and the layer causal, found ", options.sliding_window);
   TORCH_CHECK(k.device() == q.device() && v.device() == q.device() &&
                   (!router.defined() || router.device() == q.device()),
               "ring_attention: all tensors must be on one device");
@@ -71,9 +91,11 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tenso
 AttentionOptions options_from(AutogradContext* context) {
   const auto& saved = context->saved_data;
   AttentionOptions options;
-  options.kind = saved.at("ring").toBool() ? AttentionKind::kRing : AttentionKind::kFull;
+  options.kind = static_cast<AttentionKind>(saved.at("kind").toInt());
   options.mode = saved.at("bidirectional").toBool() ? AttentionMode::kBidirectional : AttentionMode::kCausal;
-  options.rope_theta = saved.at("rope_theta").toDouble();
+  options.rope = {.theta = saved.at("rope_theta").toDouble(),
+                  .scaling = scaling_from(saved.at("rope_scaling").toDoubleVector())};
+  options.sliding_window = saved.at("sliding_window").toInt();
   options.ring = {.window = saved.at("window").toInt(),
                   .stride = saved.at("stride").toInt(),
                   .global_ratio = saved.at("global_ratio").toDouble(),
@@ -87,9 +109,11 @@ AttentionOptions options_from(AutogradContext* context) {
 
 void save_options(AutogradContext* context, const AttentionOptions& options) {
   auto& saved = context->saved_data;
-  saved["ring"] = options.kind == AttentionKind::kRing;
+  saved["kind"] = static_cast<int64_t>(options.kind);
   saved["bidirectional"] = options.mode == AttentionMode::kBidirectional;
-  saved["rope_theta"] = options.rope_theta;
+  saved["rope_theta"] = options.rope.theta;
+  saved["rope_scaling"] = to_list(options.rope.scaling);
+  saved["sliding_window"] = options.sliding_window;
   saved["window"] = options.ring.window;
   saved["stride"] = options.ring.stride;
   saved["global_ratio"] = options.ring.global_ratio;
@@ -155,7 +179,7 @@ Tensor ring_attention_op(const Tensor& q, const Tensor& k, const Tensor& v, cons
                   .top_pages_factor = top_pages_factor,
                   .top_pages_run = top_pages_run};
   options.mode = bidirectional ? AttentionMode::kBidirectional : AttentionMode::kCausal;
-  options.rope_theta = rope_theta;
+  options.rope.theta = rope_theta;
   return ring_attention(q, k, v, router.has_value() ? *router : Tensor(), bounds, options);
 }
 

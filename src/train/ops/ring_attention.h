@@ -14,7 +14,8 @@ struct AttentionOptions {
   AttentionKind kind = AttentionKind::kRing;
   AttentionMode mode = AttentionMode::kCausal;
   RingGeometry ring;
-  double rope_theta = 10000.0;
+  RopeParameters rope;
+  int64_t sliding_window = 0;  ///< of sliding layers
 };
 
 /// Attention over packed documents, rotary embedding included (DESIGN section 3).

@@ -1,6 +1,7 @@
 // Ring attention from plain torch ops, written from the definition: who sees whom is one boolean matrix.
 #include "base/check.h"
 #include "kernels/page_index.h"
+#include "kernels/rope.h"
 #include "train/ops/ring_attention.h"
 #include "train/torch_headers.h"
 
@@ -11,13 +12,14 @@ using torch::Tensor;
 using torch::indexing::Slice;
 
 /// x [tokens, heads, head_dim] rotated by its row number, half-split layout; angles in double.
-Tensor rotate(const Tensor& x, double theta) {
+Tensor rotate(const Tensor& x, const RopeParameters& rope) {
   const int64_t half = x.size(2) / 2;
   const auto wide = torch::TensorOptions().dtype(torch::kFloat64).device(x.device());
-  const Tensor frequency = torch::pow(theta, -torch::arange(half, wide) / static_cast<double>(half));
+  const Tensor frequency = torch::tensor(kernels::rope_frequencies(x.size(2), rope), wide);
+  const double size = rope.scaling.attention_factor;
   const Tensor angle = torch::arange(x.size(0), wide).unsqueeze(1) * frequency;
-  const Tensor cosine = angle.cos().to(x.scalar_type()).unsqueeze(1);
-  const Tensor sine = angle.sin().to(x.scalar_type()).unsqueeze(1);
+  const Tensor cosine = (size * angle.cos()).to(x.scalar_type()).unsqueeze(1);
+  const Tensor sine = (size * angle.sin()).to(x.scalar_type()).unsqueeze(1);
   const Tensor first = x.index({Slice(), Slice(), Slice(0, half)});
   const Tensor second = x.index({Slice(), Slice(), Slice(half)});
   return torch::cat({first * cosine - second * sine, second * cosine + first * sine}, 2);
@@ -99,7 +101,10 @@ Visibility visibility(const Tensor& q, const Tensor& k, const Tensor& router, co
     case AttentionMode::kCausal: {
       const Tensor past = position.unsqueeze(0) <= position.unsqueeze(1);
       const Tensor near = chunk.unsqueeze(0) >= chunk.unsqueeze(1) - ring.band_chunks();
-      if (!ringed) return {past, none.unsqueeze(1).expand({-1, tokens, -1}), none};
+      const Tensor recent = options.kind == AttentionKind::kSliding
+                                ? past & (position.unsqueeze(0) > position.unsqueeze(1) - options.sliding_window)
+                                : past;
+      if (!ringed) return {recent, none.unsqueeze(1).expand({-1, tokens, -1}), none};
       Tensor paged = member.unsqueeze(1);
       if (router.defined() && ring.select == GlobalSelect::kTopPages) {
         paged = paged & chosen_pages(q, k, member, ring).index_select(2, chunk);
@@ -120,7 +125,7 @@ Visibility visibility(const Tensor& q, const Tensor& k, const Tensor& router, co
 Tensor attend_document(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& router,
                        const AttentionOptions& options) {
   const int64_t tokens = q.size(0), heads = q.size(1), groups = k.size(1), dim = q.size(2);
-  const Tensor q_rotated = rotate(q, options.rope_theta), k_rotated = rotate(k, options.rope_theta);
+  const Tensor q_rotated = rotate(q, options.rope), k_rotated = rotate(k, options.rope);
   const Tensor& q_far = options.ring.global_rope ? q_rotated : q;
   const Tensor& k_far = options.ring.global_rope ? k_rotated : k;
   const double scale = 1.0 / std::sqrt(static_cast<double>(dim));
