@@ -1,6 +1,12 @@
 # Debian's packages; see scripts/install-deps.sh for their names.
 find_package(nlohmann_json 3.9 REQUIRED)
 find_package(CLI11 REQUIRED)
+# The archive, so that the runtime goes on needing no library. A cross build does without: its tokenizers are the
+# sentencepiece ones.
+if(NOT CMAKE_CROSSCOMPILING)
+  find_path(PCRE2_INCLUDE_DIR pcre2.h REQUIRED)
+  find_library(PCRE2_LIBRARY NAMES libpcre2-8.a REQUIRED)
+endif()
 if(RINGFLASH_TESTS AND CMAKE_CROSSCOMPILING)
   # The compiled library is the host's: build Debian's copy of the source (package googletest) for the target.
   set(INSTALL_GTEST OFF CACHE BOOL "" FORCE)

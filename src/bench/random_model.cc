@@ -6,6 +6,7 @@
 #include "bench/attention_case.h"
 #include "format/config_gguf.h"
 #include "format/sparse_tensors.h"
+#include "format/tokenizer_gguf.h"
 #include "model/presets.h"
 #include "model/tensors.h"
 

@@ -40,8 +40,7 @@ class Batches {
     std::vector<std::vector<int32_t>> ids(documents_.size());
     pool_.for_each(std::ssize(documents_), [&](int64_t i) {
       const auto k = static_cast<size_t>(i);
-      ids[k] = tokenizer_.encode(documents_[k]);
-      ids[k].insert(ids[k].begin(), tokenizer_.vocabulary().bos_id);
+      ids[k] = tokenizer_.encode_prompt(documents_[k], SpecialText::kPlain);
       ids[k].push_back(tokenizer_.vocabulary().eos_id);
     });
     for (size_t i = 0; i < documents_.size(); ++i) {

@@ -17,7 +17,8 @@ struct TokenisedPaths {
       heldout_text;  ///< a file for the held-out documents, one after another, each ending its line
 };
 
-/// Writes both datasets and the held-out text. Every document becomes BOS, its ids, EOS.
+/// Writes both datasets and the held-out text. Every document becomes BOS (where the tokenizer's texts
+/// start with it), its ids, EOS.
 /// `text_bytes`: of the whole corpus, for the progress bar, which is shown unless `quiet`.
 Status tokenise_corpus(const std::vector<CorpusFile>& files, const Split& split, const Tokenizer& tokenizer,
                        const TokenisedPaths& paths, int threads, int64_t text_bytes, bool quiet);

@@ -76,7 +76,7 @@ Result<NeedlePrompt> make_needle_prompt(const Tokenizer& tokenizer, const Haysta
   const Hay hay = haystack.take(length - least, rng);
   const int64_t place = nearest(hay.ends, std::ssize(hay.ids) * depth / 100);
   prompt.ids.reserve(static_cast<size_t>(length));
-  prompt.ids.push_back(tokenizer.vocabulary().bos_id);
+  if (tokenizer.vocabulary().add_bos) prompt.ids.push_back(tokenizer.vocabulary().bos_id);
   prompt.ids.insert(prompt.ids.end(), hay.ids.begin(), hay.ids.begin() + place);
   prompt.fact_begin = std::ssize(prompt.ids);
   prompt.ids.insert(prompt.ids.end(), fact.begin(), fact.end());

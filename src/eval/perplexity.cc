@@ -72,12 +72,14 @@ Result<PerplexityReport> evaluate_perplexity(const Model& model, Executor& execu
   RF_TRY(const Windows windows, resolve(options, model.config()));
   if (text.empty()) return Error{"the text is empty: there is nothing to score"};
   const Stopwatch stopwatch;
-  const std::vector<int32_t> ids = encode_prompt(model, text);
+  const std::vector<int32_t> ids = model.tokenizer().encode_prompt(text, SpecialText::kPlain);
+  if (ids.size() < 2) return Error{"the text is too short: it has no token that follows another"};
   const std::span<const int32_t> inputs(ids.data(), ids.size() - 1);
   const std::span<const int32_t> targets = std::span(ids).subspan(1);
 
   PerplexityReport report;
-  report.bytes = static_cast<int64_t>(text.size());
+  // Without BOS nothing predicts the first token.
+  report.bytes = static_cast<int64_t>(text.size() - model.tokenizer().bytes(ids.front()).size());
   const auto on_scored = [&](int64_t count) {
     report.tokens += count;
     if (progress) progress(report.tokens, static_cast<int64_t>(targets.size()));

@@ -6,7 +6,7 @@
 #include "base/in_quotes.h"
 #include "format/config_json.h"
 #include "model/tensors.h"
-#include "text/sentencepiece_model.h"
+#include "text/tokenizer_files.h"
 
 namespace ringflash {
 namespace {
@@ -38,13 +38,6 @@ Status check_weights(const SafetensorsFile& weights, const ModelConfig& config) 
   return {};
 }
 
-Result<Vocabulary> load_vocabulary(const std::filesystem::path& file) {
-  RF_TRY(const MappedFile mapped, MappedFile::open(file));
-  Result<Vocabulary> vocabulary = parse_sentencepiece_model(mapped.text());
-  if (!vocabulary) return vocabulary.error().in(file.string());
-  return vocabulary;
-}
-
 Status check_vocabulary(const Vocabulary& vocabulary, const ModelConfig& config,
                         const std::filesystem::path& file) {
   const std::pair<const char*, std::pair<int64_t, int64_t>> pairs[] = {
@@ -59,6 +52,17 @@ Status check_vocabulary(const Vocabulary& vocabulary, const ModelConfig& config,
     }
   }
   return {};
+}
+
+/// Our own tokenizers fit the model exactly. Embeddings of others are often longer than their tokenizers.
+Result<Vocabulary> load_vocabulary(const std::filesystem::path& directory, const ModelConfig& config) {
+  RF_TRY(Vocabulary vocabulary, load_tokenizer(directory));
+  if (has_sentencepiece_model(directory)) {
+    RF_TRY_VOID(check_vocabulary(vocabulary, config, directory / kTokenizerFile));
+  } else if (const Status fits = resize_vocabulary(vocabulary, config.vocab_size); !fits) {
+    return fits.error().in(directory.string());
+  }
+  return vocabulary;
 }
 
 }  // namespace
@@ -108,8 +112,7 @@ Result<ModelConfig> load_config(const std::filesystem::path& file, int64_t least
 Result<Checkpoint> open_checkpoint(const std::filesystem::path& path) {
   RF_TRY(std::filesystem::path directory, resolve_checkpoint(path));
   RF_TRY(ModelConfig config, load_config(directory / kConfigFile));
-  RF_TRY(Vocabulary vocabulary, load_vocabulary(directory / kTokenizerFile));
-  RF_TRY_VOID(check_vocabulary(vocabulary, config, directory / kTokenizerFile));
+  RF_TRY(Vocabulary vocabulary, load_vocabulary(directory, config));
   RF_TRY(SafetensorsFile weights, SafetensorsFile::open(directory / kWeightsFile));
   RF_TRY_VOID(check_weights(weights, config));
   return Checkpoint{std::move(directory), std::move(config), std::move(vocabulary), std::move(weights)};

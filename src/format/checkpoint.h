@@ -1,4 +1,4 @@
-// A checkpoint directory in Hugging Face layout: config.json, model.safetensors, tokenizer.model, and the
+// A checkpoint directory in Hugging Face layout: config.json, model.safetensors, the tokenizer's files, and the
 // trainer's own trainer_state/. A training run's directory holds several, as checkpoint-<step>.
 #pragma once
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/in_quotes.h"
+#include "format/gguf_values.h"
 
 namespace ringflash {
 namespace {
@@ -64,12 +65,6 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("sparsity.exceptions", c.sparsity.exceptions, Need::kOptional);
 }
 
-/// A u32, as GGUF's standard keys are, where it fits.
-GgufValue integer_value(int64_t value) {
-  if (std::in_range<uint32_t>(value)) return static_cast<uint32_t>(value);
-  return value;
-}
-
 struct FieldWriter {
   GgufWriter& writer;
 
@@ -93,14 +88,6 @@ struct FieldWriter {
     return GgufArray(std::move(names));
   }
 };
-
-template <typename T>
-Result<std::vector<T>> typed_array(const GgufFile& file, const std::string& key, const char* elements) {
-  RF_TRY(GgufArray array, file.array(key));
-  if (auto* values = std::get_if<std::vector<T>>(&array)) return std::move(*values);
-  return Error{file.path().string() + ": '" + key + "' must be an array of " + elements +
-               ", found another element type"};
-}
 
 /// Reads field after field until the first error.
 struct FieldReader {
@@ -163,35 +150,6 @@ struct FieldReader {
   }
 };
 
-Result<int32_t> token_id(const GgufFile& file, const std::string& key) {
-  RF_TRY(const int64_t id, file.integer(key));
-  if (std::in_range<int32_t>(id)) return static_cast<int32_t>(id);
-  return Error{file.path().string() + ": '" + key + "' must be a token id, found " + std::to_string(id)};
-}
-
-Result<std::vector<Piece>> read_pieces(const GgufFile& file) {
-  RF_TRY(auto texts, typed_array<std::string>(file, "tokenizer.ggml.tokens", "strings"));
-  RF_TRY(const auto scores, typed_array<float>(file, "tokenizer.ggml.scores", "f32"));
-  RF_TRY(const auto types, typed_array<int32_t>(file, "tokenizer.ggml.token_type", "i32"));
-  if (scores.size() != texts.size() || types.size() != texts.size()) {
-    return Error{file.path().string() + ": expected as many tokenizer scores and types as tokens (" +
-                 std::to_string(texts.size()) + "), found " + std::to_string(scores.size()) + " and " +
-                 std::to_string(types.size())};
-  }
-  std::vector<Piece> pieces;
-  pieces.reserve(texts.size());
-  for (size_t i = 0; i < texts.size(); ++i) {
-    if (types[i] < static_cast<int32_t>(PieceType::kNormal) ||
-        types[i] > static_cast<int32_t>(PieceType::kByte)) {
-      return Error{file.path().string() +
-                   ": 'tokenizer.ggml.token_type' must hold numbers from 1 to 6, found " +
-                   std::to_string(types[i]) + " for token " + std::to_string(i)};
-    }
-    pieces.push_back({std::move(texts[i]), scores[i], static_cast<PieceType>(types[i])});
-  }
-  return pieces;
-}
-
 }  // namespace
 
 void write_config(const ModelConfig& config, GgufWriter& writer) {
@@ -215,41 +173,6 @@ Result<ModelConfig> read_config(const GgufFile& file) {
   RF_TRY(config.eos_token_id, file.integer("tokenizer.ggml.eos_token_id"));
   if (Status status = validate(config); !status) return status.error().in(file.path().string());
   return config;
-}
-
-void write_vocabulary(const Vocabulary& vocabulary, GgufWriter& writer) {
-  std::vector<std::string> texts;
-  std::vector<float> scores;
-  std::vector<int32_t> types;
-  for (const Piece& piece : vocabulary.pieces) {
-    texts.push_back(piece.text);
-    scores.push_back(piece.score);
-    types.push_back(static_cast<int32_t>(piece.type));
-  }
-  writer.set("tokenizer.ggml.model", std::string("llama"));
-  writer.set("tokenizer.ggml.tokens", GgufArray(std::move(texts)));
-  writer.set("tokenizer.ggml.scores", GgufArray(std::move(scores)));
-  writer.set("tokenizer.ggml.token_type", GgufArray(std::move(types)));
-  writer.set("tokenizer.ggml.bos_token_id", integer_value(vocabulary.bos_id));
-  writer.set("tokenizer.ggml.eos_token_id", integer_value(vocabulary.eos_id));
-  writer.set("tokenizer.ggml.unknown_token_id", integer_value(vocabulary.unk_id));
-  writer.set("tokenizer.ggml.add_space_prefix", vocabulary.add_dummy_prefix);
-}
-
-Result<Vocabulary> read_vocabulary(const GgufFile& file) {
-  RF_TRY(const std::string model, file.text("tokenizer.ggml.model"));
-  if (model != "llama") {
-    return Error{file.path().string() +
-                 ": 'tokenizer.ggml.model' must be 'llama' (sentencepiece BPE), found " + in_quotes(model)};
-  }
-  Vocabulary vocabulary;
-  RF_TRY(vocabulary.pieces, read_pieces(file));
-  RF_TRY(vocabulary.bos_id, token_id(file, "tokenizer.ggml.bos_token_id"));
-  RF_TRY(vocabulary.eos_id, token_id(file, "tokenizer.ggml.eos_token_id"));
-  RF_TRY(vocabulary.unk_id, token_id(file, "tokenizer.ggml.unknown_token_id"));
-  RF_TRY(vocabulary.add_dummy_prefix, file.boolean("tokenizer.ggml.add_space_prefix"));
-  if (Status status = validate(vocabulary); !status) return status.error().in(file.path().string());
-  return vocabulary;
 }
 
 }  // namespace ringflash

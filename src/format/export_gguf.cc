@@ -1,4 +1,5 @@
 #include "format/export_gguf.h"
+#include "format/tokenizer_gguf.h"
 
 #include <algorithm>
 #include <cmath>

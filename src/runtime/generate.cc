@@ -23,12 +23,12 @@ Status append(Session& session, std::span<const int32_t> ids, std::vector<float>
 /// The loop after the prompt; fills in the report.
 Status decode(Session& session, const GenerateOptions& options, std::vector<int32_t> history,
               std::vector<float> logits, FunctionRef<bool(int32_t)> on_token, GenerateReport& report) {
-  const int64_t eos = session.model().config().eos_token_id;
+  const Tokenizer& tokenizer = session.model().tokenizer();
   Sampler sampler(options.sampling);
   report.stop = StopReason::kMaxTokens;
   while (report.generated_tokens < options.max_tokens) {
     const int32_t id = sampler.sample(logits, history);
-    if (id == eos && !options.ignore_eos) {
+    if (!options.ignore_eos && tokenizer.is_end(id)) {
       report.stop = StopReason::kEndOfText;
       break;
     }
@@ -98,7 +98,7 @@ Result<GenerateReport> generate_text(Session& session, std::string_view prompt,
   const Tokenizer& tokenizer = session.model().tokenizer();
   Utf8Stream stream;
   RF_TRY(const GenerateReport report,
-         generate(session, encode_prompt(session.model(), prompt), options, [&](int32_t id) {
+         generate(session, tokenizer.encode_prompt(prompt), options, [&](int32_t id) {
            const std::string text = stream.push(tokenizer.bytes(id));
            return text.empty() || on_text(text);
          }));
@@ -106,12 +106,6 @@ Result<GenerateReport> generate_text(Session& session, std::string_view prompt,
     if (const std::string rest = stream.finish(); !rest.empty()) on_text(rest);
   }
   return report;
-}
-
-std::vector<int32_t> encode_prompt(const Model& model, std::string_view text) {
-  std::vector<int32_t> ids = model.tokenizer().encode(text);
-  ids.insert(ids.begin(), static_cast<int32_t>(model.config().bos_token_id));
-  return ids;
 }
 
 }  // namespace ringflash

@@ -35,7 +35,7 @@ struct GenerateReport {
   double decode_tokens_per_s() const;
 };
 
-/// Appends `prompt` ids to the session, then samples until EOS, max_tokens, a full context, or until
+/// Appends `prompt` ids to the session, then samples until EOS or another id that ends a turn, max_tokens, a full context, or until
 /// `on_token` returns false. `on_token` gets each new id (EOS not included, unless it is ignored). The last
 /// id handed out is not appended to the session: start the next prompt with it to go on. The repetition
 /// penalty looks at this prompt and its continuation. Errors: options out of range, an empty prompt, a prompt
@@ -43,13 +43,10 @@ struct GenerateReport {
 Result<GenerateReport> generate(Session& session, std::span<const int32_t> prompt,
                                 const GenerateOptions& options, FunctionRef<bool(int32_t id)> on_token);
 
-/// generate() for text: BOS and the prompt's ids in; out come pieces of valid UTF-8 as soon as their
+/// generate() for text: the prompt's ids in, as Tokenizer::encode_prompt() has them; out come pieces of valid UTF-8 as soon as their
 /// characters are complete (never empty ones). `on_text` returns false to stop.
 Result<GenerateReport> generate_text(Session& session, std::string_view prompt,
                                      const GenerateOptions& options,
                                      FunctionRef<bool(std::string_view text)> on_text);
-
-/// BOS plus the text's ids.
-std::vector<int32_t> encode_prompt(const Model& model, std::string_view text);
 
 }  // namespace ringflash

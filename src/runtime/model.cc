@@ -4,6 +4,7 @@
 
 #include "base/in_quotes.h"
 #include "format/config_gguf.h"
+#include "format/tokenizer_gguf.h"
 #include "model/tensors.h"
 
 namespace ringflash {

@@ -34,15 +34,19 @@ bool ranks_below(const Bpe::Workspace::Candidate& a, const Bpe::Workspace::Candi
 
 }  // namespace
 
-Bpe::Bpe(const Vocabulary& vocabulary, const std::vector<std::string>& plain_texts) : texts_(plain_texts) {
-  RF_CHECK(texts_.size() == vocabulary.pieces.size());
-  for (const Piece& piece : vocabulary.pieces) {
-    scores_.push_back(piece.score);
-    unused_.push_back(piece.type == PieceType::kUnused);
+Bpe::Bpe(const Vocabulary& vocabulary, const std::vector<std::string>& plain_texts) : texts_(&plain_texts) {
+  RF_CHECK(plain_texts.size() == vocabulary.pieces.size());
+  for (const Piece& piece : vocabulary.pieces) unused_.push_back(piece.type == PieceType::kUnused);
+  for (const std::string& text : plain_texts) splits_at_spaces_ &= !has_inner_space(text);
+  number_characters(plain_texts);
+  number_pairs(vocabulary, plain_texts);
+}
+
+Bpe::Bpe(std::span<const Merge> merges) {
+  pairs_.reserve(merges.size());
+  for (size_t rank = 0; rank < merges.size(); ++rank) {
+    pairs_.insert(merges[rank], -static_cast<float>(rank));  // exact: there are fewer than 2^24
   }
-  for (const std::string& text : texts_) splits_at_spaces_ &= !has_inner_space(text);
-  number_characters(texts_);
-  number_pairs(vocabulary, texts_);
 }
 
 void Bpe::number_characters(const std::vector<std::string>& texts) {
@@ -65,25 +69,28 @@ void Bpe::number_characters(const std::vector<std::string>& texts) {
 }
 
 void Bpe::number_pairs(const Vocabulary& vocabulary, const std::vector<std::string>& texts) {
-  std::unordered_map<std::string_view, int32_t> ids;
-  size_t splits = 0;
+  std::unordered_map<std::string_view, int32_t> ids(texts.size() + character_texts_.size());
   for (size_t id = 0; id < texts.size(); ++id) {
     if (!texts[id].empty()) ids.emplace(texts[id], static_cast<int32_t>(id));
-    splits += texts[id].size();
   }
   for (size_t i = 0; i < character_texts_.size(); ++i) {
     ids.emplace(character_texts_[i], static_cast<int32_t>(texts.size() + i));
   }
-  pairs_.reserve(splits);
+  std::vector<Merge> merges;
   for (const std::string_view text : texts) {
     for_each_character(text, [&](const Utf8Char&, size_t end) {
       if (end == text.size()) return;
-      const auto left = ids.find(text.substr(0, end)), right = ids.find(text.substr(end));
-      if (left == ids.end() || right == ids.end()) return;
-      const int32_t merged = ids.at(text);
-      pairs_.insert(left->second, right->second, merged);
-      if (vocabulary.pieces[static_cast<size_t>(merged)].type == PieceType::kUnused) has_unused_ = true;
+      const auto left = ids.find(text.substr(0, end));
+      if (left == ids.end()) return;
+      const auto right = ids.find(text.substr(end));
+      if (right != ids.end()) merges.push_back({left->second, right->second, ids.at(text)});
     });
+  }
+  pairs_.reserve(merges.size());
+  for (const Merge& merge : merges) {
+    const Piece& piece = vocabulary.pieces[static_cast<size_t>(merge.merged)];
+    pairs_.insert(merge, piece.score);
+    if (piece.type == PieceType::kUnused) has_unused_ = true;
   }
   // sentencepiece takes an unused piece apart as it was last put together anywhere in the text.
   if (has_unused_) splits_at_spaces_ = false;
@@ -91,18 +98,18 @@ void Bpe::number_pairs(const Vocabulary& vocabulary, const std::vector<std::stri
 
 std::string_view Bpe::text(int32_t id) const {
   const auto i = static_cast<size_t>(id);
-  return i < texts_.size() ? texts_[i] : character_texts_[i - texts_.size()];
+  return i < texts_->size() ? (*texts_)[i] : character_texts_[i - texts_->size()];
 }
 
 void Bpe::push_candidate(int32_t left, int32_t right, Workspace& workspace) const {
   if (left < 0 || right < 0) return;
   const int32_t left_id = workspace.symbols[static_cast<size_t>(left)].id;
   const int32_t right_id = workspace.symbols[static_cast<size_t>(right)].id;
-  const int32_t merged = pairs_.find(left_id, right_id);
+  const auto& [pair, merged, score] = pairs_.find(left_id, right_id);
   if (merged < 0) return;
-  workspace.heap.push_back({scores_[static_cast<size_t>(merged)], merged, left, right, left_id, right_id});
+  workspace.heap.push_back({score, merged, left, right, left_id, right_id});
   std::push_heap(workspace.heap.begin(), workspace.heap.end(), ranks_below);
-  if (unused_[static_cast<size_t>(merged)]) workspace.parts[merged] = {left_id, right_id};
+  if (has_unused_ && unused_[static_cast<size_t>(merged)]) workspace.parts[merged] = {left_id, right_id};
 }
 
 void Bpe::append_used(int32_t id, const Workspace& workspace, std::vector<int32_t>& out) const {
@@ -158,13 +165,14 @@ size_t Bpe::PairTable::place(uint64_t pair) const {
   return i;
 }
 
-void Bpe::PairTable::insert(int32_t left, int32_t right, int32_t merged) {
-  const uint64_t pair = pair_key(left, right);
-  slots_[place(pair)] = {pair, merged};
+void Bpe::PairTable::insert(const Merge& merge, float score) {
+  const uint64_t pair = pair_key(merge.left, merge.right);
+  Slot& slot = slots_[place(pair)];
+  if (slot.pair == kEmpty) slot = {pair, merge.merged, score};
 }
 
-int32_t Bpe::PairTable::find(int32_t left, int32_t right) const {
-  return slots_[place(pair_key(left, right))].merged;
+const Bpe::PairTable::Slot& Bpe::PairTable::find(int32_t left, int32_t right) const {
+  return slots_[place(pair_key(left, right))];
 }
 
 }  // namespace ringflash

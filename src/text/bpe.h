@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -11,13 +12,19 @@
 
 namespace ringflash {
 
-/// Text here is plain: spaces are spaces. Ids below the vocabulary's size are pieces; from there on they
+/// Built from a vocabulary, text here is plain: spaces are spaces. Ids below the vocabulary's size are pieces; from there on they
 /// stand for characters that have no piece of their own but occur in longer ones.
 class Bpe {
  public:
   /// Of the pieces, the normal and unused ones take part. `plain_texts[id]` is the text of piece `id`, empty
   /// for one that takes no part; both must outlive this.
   Bpe(const Vocabulary& vocabulary, const std::vector<std::string>& plain_texts);
+
+  struct Merge {
+    int32_t left, right, merged;
+  };
+  /// Merging of ids alone, by a list, the best pair first.
+  explicit Bpe(std::span<const Merge> merges);
 
   /// The id of a character; -1 if no piece contains it.
   int32_t character(char32_t code) const {
@@ -48,14 +55,15 @@ class Bpe {
   class PairTable {
    public:
     void reserve(size_t entries);
-    void insert(int32_t left, int32_t right, int32_t merged);
-    int32_t find(int32_t left, int32_t right) const;  // -1 if they do not merge
-
-   private:
     struct Slot {
       uint64_t pair = kEmpty;
       int32_t merged = -1;
+      float score = 0;
     };
+    void insert(const Merge& merge, float score);  // of one pair, the first stays
+    const Slot& find(int32_t left, int32_t right) const;  // merged is -1 if they do not
+
+   private:
     static constexpr uint64_t kEmpty = ~0ull;
     size_t place(uint64_t pair) const;
     std::vector<Slot> slots_;
@@ -67,9 +75,8 @@ class Bpe {
   void push_candidate(int32_t left, int32_t right, Workspace& workspace) const;
   void append_used(int32_t id, const Workspace& workspace, std::vector<int32_t>& out) const;
 
-  const std::vector<std::string>& texts_;
+  const std::vector<std::string>* texts_ = nullptr;
   std::vector<std::string> character_texts_;  // of ids from the vocabulary's size on
-  std::vector<float> scores_;
   std::vector<bool> unused_;
   bool has_unused_ = false;
   bool splits_at_spaces_ = true;

@@ -195,8 +195,8 @@ Error unsupported(const std::string& what) {
 
 Status check_supported(const TrainerSpec& trainer, const NormalizerSpec& normalizer,
                        const NormalizerSpec& denormalizer) {
-  if (trainer.model_type != kBpe) {
-    return unsupported("model_type is " + std::to_string(trainer.model_type) + ", expected 2 (BPE)");
+  if (trainer.model_type != kUnigram && trainer.model_type != kBpe) {
+    return unsupported("model_type is " + std::to_string(trainer.model_type) + ", expected 1 (unigram) or 2 (BPE)");
   }
   if (trainer.whitespace_as_suffix) return unsupported("treat_whitespace_as_suffix is true, expected false");
   if (!normalizer.charsmap.empty()) {
@@ -248,9 +248,11 @@ Result<Vocabulary> parse_sentencepiece_model(std::string_view bytes) {
   RF_TRY_VOID(nested);
   RF_TRY_VOID(check_supported(trainer, normalizer, denormalizer));
   RF_TRY_VOID(check_bytes(vocabulary, trainer.byte_fallback));
+  if (trainer.model_type == kUnigram) vocabulary.kind = TokenizerKind::kUnigram;
   vocabulary.unk_id = trainer.unk_id;
   vocabulary.bos_id = trainer.bos_id;
   vocabulary.eos_id = trainer.eos_id;
+  vocabulary.add_bos = trainer.bos_id >= 0;
   vocabulary.add_dummy_prefix = normalizer.add_dummy_prefix;
   RF_TRY_VOID(validate(vocabulary));
   return vocabulary;

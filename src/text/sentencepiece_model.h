@@ -7,7 +7,8 @@
 
 namespace ringflash {
 
-/// `bytes` is the file's content. Only BPE models are accepted; the error says where and why.
+/// `bytes` is the file's content. Only BPE and unigram models without a normaliser are accepted; the error
+/// says where and why.
 Result<Vocabulary> parse_sentencepiece_model(std::string_view bytes);
 
 }  // namespace ringflash

@@ -2,18 +2,22 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
-#include <unordered_map>
 
-#include "text/bpe.h"
+#include "text/byte_alphabet.h"
 #include "text/byte_piece.h"
+#include "text/encoder.h"
+#include "text/special_pieces.h"
 #include "text/utf8.h"
 
 namespace ringflash {
 namespace {
 
 constexpr std::string_view kUnknownText = " \xE2\x81\x87 ";  // what sentencepiece shows for an unknown piece
-constexpr size_t kMaxSegment = 1 << 30;  // characters merged at once, so that 32-bit places do
+
+/// Control pieces that end a text or a turn in the models there are.
+constexpr std::array<std::string_view, 16> kEndNames = {
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>",   "<|end_of_text|>", "<|end|>", "<|return|>", "<|call|>",
+    "</s>",       "<eos>",      "<EOT>",      "<end_of_turn>", "<turn|>",         "[EOS]",   "[EOT]",      "<|end_of_turn|>"};
 
 std::string replace_space_symbols(std::string_view text) {
   std::string out;
@@ -26,31 +30,24 @@ std::string replace_space_symbols(std::string_view text) {
   return out;
 }
 
-/// Pieces that are found in the text before anything else: the longest one at each place wins.
-class UserDefinedPieces {
- public:
-  /// `text` must stay where it is.
-  void add(std::string_view text, int32_t id) {
-    ids_.emplace(text, id);
-    auto& lengths = lengths_[static_cast<unsigned char>(text[0])];
-    const auto place = std::lower_bound(lengths.begin(), lengths.end(), text.size(), std::greater<>());
-    if (place == lengths.end() || *place != text.size()) lengths.insert(place, text.size());
+/// The bytes that a piece stands for in decoded text.
+std::string decode_piece(const Piece& piece, TokenizerKind kind) {
+  const bool byte_level = kind == TokenizerKind::kByteLevelBpe;
+  switch (piece.type) {
+    case PieceType::kNormal:
+    case PieceType::kUnused:
+      return byte_level ? from_byte_alphabet(piece.text).value_or(piece.text) : replace_space_symbols(piece.text);
+    case PieceType::kUserDefined:
+      return byte_level ? piece.text : replace_space_symbols(piece.text);
+    case PieceType::kByte:
+      return std::string(1, static_cast<char>(parse_byte_piece(piece.text).value()));
+    case PieceType::kUnknown:
+      return std::string(kUnknownText);
+    case PieceType::kControl:
+      return "";
   }
-
-  /// The id of the longest piece that `text` begins with, or -1.
-  int32_t match(std::string_view text) const {
-    for (const size_t length : lengths_[static_cast<unsigned char>(text[0])]) {
-      if (length > text.size()) continue;
-      const auto found = ids_.find(text.substr(0, length));
-      if (found != ids_.end()) return found->second;
-    }
-    return -1;
-  }
-
- private:
-  std::unordered_map<std::string_view, int32_t> ids_;
-  std::array<std::vector<size_t>, 256> lengths_;  // by the first byte, longest first
-};
+  RF_UNREACHABLE();
+}
 
 }  // namespace
 
@@ -58,123 +55,56 @@ struct Tokenizer::State {
   explicit State(Vocabulary from);
   State(const State&) = delete;
   State& operator=(const State&) = delete;
-
-  class Encoder;
+  Status make_encoder();
 
   Vocabulary vocabulary;
-  std::vector<std::string> decoded;    // by id: the bytes it stands for
-  std::vector<std::string> mergeable;  // by id: the same for what merging can give, else empty
-  UserDefinedPieces user_defined;
-  std::array<int32_t, 256> byte_ids{};  // all -1 without byte pieces
-  std::unique_ptr<Bpe> bpe;
+  std::vector<std::string> decoded;  // by id: the bytes it stands for
+  std::vector<bool> ends;            // by id
+  SpecialPieces user_defined, parsed;  // the second with the control pieces too
+  std::unique_ptr<Encoder> encoder;
 };
 
 Tokenizer::State::State(Vocabulary from) : vocabulary(std::move(from)) {
-  byte_ids.fill(-1);
-  decoded.resize(vocabulary.pieces.size());
-  mergeable.resize(vocabulary.pieces.size());
-  for (size_t i = 0; i < vocabulary.pieces.size(); ++i) {
-    const Piece& piece = vocabulary.pieces[i];
+  const auto& pieces = vocabulary.pieces;
+  ends.resize(pieces.size());
+  decoded.reserve(pieces.size());
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const Piece& piece = pieces[i];
     const auto id = static_cast<int32_t>(i);
-    // A space of the text is looked for as U+2581, so sentencepiece never finds a piece with a plain space.
-    const bool findable = piece.text.find(' ') == std::string::npos;
-    switch (piece.type) {
-      case PieceType::kNormal:
-      case PieceType::kUnused:
-        decoded[i] = replace_space_symbols(piece.text);
-        if (findable) mergeable[i] = decoded[i];
-        continue;
-      case PieceType::kUserDefined:
-        decoded[i] = replace_space_symbols(piece.text);
-        if (findable) user_defined.add(decoded[i], id);
-        continue;
-      case PieceType::kByte: {
-        const uint8_t byte = parse_byte_piece(piece.text).value();
-        decoded[i] = std::string(1, static_cast<char>(byte));
-        byte_ids[byte] = id;
-        continue;
-      }
-      case PieceType::kUnknown:
-        decoded[i] = kUnknownText;
-        continue;
-      case PieceType::kControl:
-        continue;
+    const std::string& bytes = decoded.emplace_back(decode_piece(piece, vocabulary.kind));
+    if (piece.type == PieceType::kUserDefined) {
+      user_defined.add(bytes, id);
+      parsed.add(bytes, id);
+    } else if (piece.type == PieceType::kControl || piece.type == PieceType::kUnknown) {
+      parsed.add(piece.text, id);
     }
-    RF_UNREACHABLE();
+    const bool named_end = std::find(kEndNames.begin(), kEndNames.end(), piece.text) != kEndNames.end();
+    ends[i] = id == vocabulary.eos_id || (named_end && piece.type == PieceType::kControl);
   }
-  bpe = std::make_unique<Bpe>(vocabulary, mergeable);
 }
 
-/// One encode(): the segment being collected, and the ids given out so far.
-class Tokenizer::State::Encoder {
- public:
-  explicit Encoder(const State& state) : state_(state), space_(state.bpe->character(' ')) {}
-
-  std::vector<int32_t> run(std::string_view text) {
-    while (!text.empty()) text.remove_prefix(take(text));
-    flush();
-    return std::move(ids_);
-  }
-
- private:
-  /// Takes the user-defined piece or character that the text begins with, and returns its size.
-  size_t take(std::string_view text) {
-    if (const int32_t id = state_.user_defined.match(text); id >= 0) {
-      flush();
-      ids_.push_back(id);
-      return state_.decoded[static_cast<size_t>(id)].size();
-    }
-    const Utf8Char c = first_utf8_char(text);
-    // A U+2581 of the text itself must not become a space: it goes the way of an unknown character.
-    const bool known = c.kind == Utf8Char::Kind::kValid && c.code != kSpaceSymbolCode;
-    const int32_t id = known ? state_.bpe->character(c.code) : -1;
-    if (id < 0) {
-      flush();
-      append_bytes(text.substr(0, c.size));
-    } else {
-      if (ends_segment(id)) flush();
-      segment_.push_back(id);
-    }
-    return c.size;
-  }
-
-  bool ends_segment(int32_t next) const {
-    if (segment_.size() == kMaxSegment) return true;
-    return next == space_ && state_.bpe->splits_at_spaces() && !segment_.empty() && segment_.back() != space_;
-  }
-
-  void flush() {
-    state_.bpe->merge(segment_, workspace_);
-    for (const int32_t id : segment_) {
-      if (static_cast<size_t>(id) < state_.decoded.size()) {
-        ids_.push_back(id);
-      } else {
-        append_bytes(state_.bpe->text(id));
-      }
-    }
-    segment_.clear();
-  }
-
-  void append_bytes(std::string_view bytes) {
-    for (const char c : bytes) {
-      const int32_t id = state_.byte_ids[static_cast<unsigned char>(c)];
-      if (id >= 0) {
-        ids_.push_back(id);
-      } else if (ids_.empty() || ids_.back() != state_.vocabulary.unk_id) {
-        ids_.push_back(state_.vocabulary.unk_id);  // one for a run of unknown characters
-      }
+Status Tokenizer::State::make_encoder() {
+  const DecodedVocabulary from{vocabulary, decoded};
+  switch (vocabulary.kind) {
+    case TokenizerKind::kSentencePieceBpe:
+      encoder = make_sentencepiece_bpe_encoder(from);
+      return {};
+    case TokenizerKind::kUnigram:
+      encoder = make_unigram_encoder(from);
+      return {};
+    case TokenizerKind::kByteLevelBpe: {
+      RF_TRY(encoder, make_byte_level_encoder(from));
+      return {};
     }
   }
-
-  const State& state_;
-  const int32_t space_;
-  std::vector<int32_t> segment_, ids_;
-  Bpe::Workspace workspace_;
-};
+  RF_UNREACHABLE();
+}
 
 Result<Tokenizer> Tokenizer::create(Vocabulary vocabulary) {
   RF_TRY_VOID(validate(vocabulary));
-  return Tokenizer(std::make_unique<State>(std::move(vocabulary)));
+  auto state = std::make_unique<State>(std::move(vocabulary));
+  RF_TRY_VOID(state->make_encoder());
+  return Tokenizer(std::move(state));
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -182,10 +112,33 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
-std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
-  State::Encoder encoder(*state_);
-  if (!state_->vocabulary.add_dummy_prefix || text.empty()) return encoder.run(text);
-  return encoder.run(std::string(1, ' ').append(text));
+std::vector<int32_t> Tokenizer::encode(std::string_view text, SpecialText special) const {
+  const State& s = *state_;
+  const SpecialPieces& pieces = special == SpecialText::kParsed ? s.parsed : s.user_defined;
+  std::vector<int32_t> ids;
+  bool starts = true;  // what follows is at the text's start or behind a control piece
+  for (size_t begin = 0; begin < text.size();) {
+    const SpecialPieces::Match found = pieces.find(text, begin);
+    const std::string_view plain = text.substr(begin, found.begin - begin);
+    const bool at_control = found.id >= 0 && s.vocabulary.pieces[static_cast<size_t>(found.id)].type != PieceType::kUserDefined;
+    if (s.vocabulary.add_dummy_prefix && starts && !(plain.empty() && at_control)) {
+      s.encoder->encode(std::string(1, ' ').append(plain), ids);
+    } else {
+      s.encoder->encode(plain, ids);
+    }
+    if (found.id >= 0) ids.push_back(found.id);
+    starts = at_control;
+    begin = found.begin + found.size;
+  }
+  return ids;
+}
+
+std::vector<int32_t> Tokenizer::encode_prompt(std::string_view text, SpecialText special) const {
+  std::vector<int32_t> ids = encode(text, special);
+  const Vocabulary& vocabulary = state_->vocabulary;
+  const bool has_bos = !ids.empty() && ids.front() == vocabulary.bos_id;
+  if (vocabulary.add_bos && !has_bos) ids.insert(ids.begin(), vocabulary.bos_id);
+  return ids;
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids) const {
@@ -198,6 +151,11 @@ std::string Tokenizer::decode(std::span<const int32_t> ids) const {
 std::string_view Tokenizer::bytes(int32_t id) const {
   RF_CHECK(id >= 0 && id < size());
   return state_->decoded[static_cast<size_t>(id)];
+}
+
+bool Tokenizer::is_end(int32_t id) const {
+  RF_CHECK(id >= 0 && id < size());
+  return state_->ends[static_cast<size_t>(id)];
 }
 
 int64_t Tokenizer::size() const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace ringflash {
@@ -42,6 +43,16 @@ inline Utf8Char first_utf8_char(std::string_view text) {
     code = (code << 6) | (byte(i) & 0x3Fu);
   }
   return {code, size, Kind::kValid};
+}
+
+/// The UTF-8 of a code point below 0x110000.
+inline std::string to_utf8(char32_t code) {
+  const auto tail = [code](int shift) { return static_cast<char>(0x80 | ((code >> shift) & 0x3F)); };
+  const auto lead = [code](int mark, int shift) { return static_cast<char>(mark | static_cast<int>(code >> shift)); };
+  if (code < 0x80) return {lead(0, 0)};
+  if (code < 0x800) return {lead(0xC0, 6), tail(0)};
+  if (code < 0x10000) return {lead(0xE0, 12), tail(6), tail(0)};
+  return {lead(0xF0, 18), tail(12), tail(6), tail(0)};
 }
 
 }  // namespace ringflash

@@ -13,7 +13,7 @@ namespace {
 
 // Far above any real vocabulary; they bound what a hostile file can make the encoder's tables cost.
 constexpr size_t kMaxPieces = 1 << 22;
-constexpr size_t kMaxPieceBytes = 256;
+constexpr size_t kMaxPieceBytes = 2048;
 
 bool is_utf8(std::string_view text) {
   while (!text.empty()) {
@@ -47,12 +47,14 @@ Status check_piece(const Piece& piece, size_t id) {
   return {};
 }
 
+/// `id` is -1 or a piece of a type that `fits`.
 Status check_special(const Vocabulary& vocabulary, const char* name, int32_t id, bool fits(PieceType)) {
   const auto size = static_cast<int64_t>(vocabulary.pieces.size());
-  if (id < 0 || id >= size) {
+  if (id < -1 || id >= size) {
     return Error{std::string("vocabulary: ") + name + " is " + std::to_string(id) + ", expected 0 to " +
                  std::to_string(size - 1)};
   }
+  if (id < 0) return {};
   const PieceType type = vocabulary.pieces[static_cast<size_t>(id)].type;
   if (!fits(type)) {
     return bad_piece(static_cast<size_t>(id), std::string("is ") + name + " but has type " +
@@ -61,11 +63,30 @@ Status check_special(const Vocabulary& vocabulary, const char* name, int32_t id,
   return {};
 }
 
-bool is_unknown(PieceType type) {
-  return type == PieceType::kUnknown;
-}
-bool is_marker(PieceType type) {
+bool is_special(PieceType type) {
   return type == PieceType::kControl || type == PieceType::kUserDefined;
+}
+bool may_be_unknown(PieceType type) {
+  return type == PieceType::kUnknown || is_special(type);
+}
+
+/// What only some kinds of tokenizers need.
+Status check_kind(const Vocabulary& vocabulary, size_t byte_pieces, size_t unknowns) {
+  if (vocabulary.kind == TokenizerKind::kByteLevelBpe) {
+    if (byte_pieces != 0) return Error{"vocabulary: byte pieces in a byte-level tokenizer"};
+    if (vocabulary.split_patterns.empty()) return Error{"vocabulary: a byte-level tokenizer without a split pattern"};
+    return {};
+  }
+  if (byte_pieces != 0 && byte_pieces != 256) {
+    return Error{"vocabulary: " + std::to_string(byte_pieces) + " byte pieces, expected none or all 256"};
+  }
+  if (unknowns > 1) {
+    return Error{"vocabulary: " + std::to_string(unknowns) + " pieces of the unknown type, expected 1"};
+  }
+  if (vocabulary.unk_id < 0 && byte_pieces == 0) {
+    return Error{"vocabulary: neither an unknown piece nor byte pieces, so that not every text has ids"};
+  }
+  return {};
 }
 
 }  // namespace
@@ -89,15 +110,34 @@ Status validate(const Vocabulary& vocabulary) {
     byte_pieces += pieces[id].type == PieceType::kByte;
     unknowns += pieces[id].type == PieceType::kUnknown;
   }
-  if (byte_pieces != 0 && byte_pieces != 256) {
-    return Error{"vocabulary: " + std::to_string(byte_pieces) + " byte pieces, expected none or all 256"};
+  RF_TRY_VOID(check_kind(vocabulary, byte_pieces, unknowns));
+  RF_TRY_VOID(check_special(vocabulary, "unk_id", vocabulary.unk_id, may_be_unknown));
+  RF_TRY_VOID(check_special(vocabulary, "bos_id", vocabulary.bos_id, is_special));
+  RF_TRY_VOID(check_special(vocabulary, "eos_id", vocabulary.eos_id, is_special));
+  if (vocabulary.add_bos && vocabulary.bos_id < 0) return Error{"vocabulary: texts must start with BOS, but there is none"};
+  return {};
+}
+
+Status resize_vocabulary(Vocabulary& vocabulary, int64_t size) {
+  auto& pieces = vocabulary.pieces;
+  while (std::ssize(pieces) > size) {
+    if (!is_special(pieces.back().type)) {
+      return Error{"vocabulary: " + std::to_string(pieces.size()) + " pieces, but 'vocab_size' is " +
+                   std::to_string(size)};
+    }
+    pieces.pop_back();
   }
-  if (unknowns != 1) {
-    return Error{"vocabulary: " + std::to_string(unknowns) + " pieces of the unknown type, expected 1"};
+  while (std::ssize(pieces) < size) {
+    pieces.push_back({"[PAD" + std::to_string(pieces.size()) + "]", 0, PieceType::kUnused});
   }
-  RF_TRY_VOID(check_special(vocabulary, "unk_id", vocabulary.unk_id, is_unknown));
-  RF_TRY_VOID(check_special(vocabulary, "bos_id", vocabulary.bos_id, is_marker));
-  return check_special(vocabulary, "eos_id", vocabulary.eos_id, is_marker);
+  return validate(vocabulary);
+}
+
+int32_t find_piece(const Vocabulary& vocabulary, std::string_view text) {
+  for (size_t id = 0; id < vocabulary.pieces.size(); ++id) {
+    if (vocabulary.pieces[id].text == text) return static_cast<int32_t>(id);
+  }
+  return -1;
 }
 
 }  // namespace ringflash

@@ -8,6 +8,7 @@
 #include "eval/needle_html.h"
 #include "eval/needle_prompt.h"
 #include "format/config_gguf.h"
+#include "format/tokenizer_gguf.h"
 #include "model/tensors.h"
 #include "support/tiny_model.h"
 #include "temporary_directory.h"

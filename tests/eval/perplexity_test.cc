@@ -78,7 +78,7 @@ TEST_F(Perplexity, IsTheNaiveSumOverTheWindows) {
       {{.context = 1000, .overlap = 10}, 1000, 10},
   };
   const std::string text = sample_text();
-  const std::vector<int32_t> ids = encode_prompt(model_, text);
+  const std::vector<int32_t> ids = model_.tokenizer().encode_prompt(text);
   ASSERT_LT(ids.size(), text.size());  // tokens and bytes are told apart
   for (const Case& c : cases) {
     const auto report = evaluate(text, c.options);

@@ -80,11 +80,13 @@ TEST_F(CheckpointTest, WhatIsNoCheckpointIsNamed) {
 }
 
 TEST_F(CheckpointTest, MissingFilesAreNamed) {
-  for (const char* name : {"model.safetensors", "tokenizer.model"}) {
-    write_checkpoint(path_, config_, weights_);
-    std::filesystem::remove(path_ / name);
-    EXPECT_EQ(open_error(), std::string(name) + ": cannot be opened: No such file or directory");
-  }
+  write_checkpoint(path_, config_, weights_);
+  std::filesystem::remove(path_ / "model.safetensors");
+  EXPECT_EQ(open_error(), "model.safetensors: cannot be opened: No such file or directory");
+  write_checkpoint(path_, config_, weights_);
+  std::filesystem::remove(path_ / "tokenizer.model");
+  EXPECT_EQ(open_checkpoint(path_).error().message,
+            path_.string() + ": expected tokenizer.json or tokenizer.model, found neither");
 }
 
 TEST_F(CheckpointTest, ABadConfigIsNamedWithItsFile) {

@@ -1,4 +1,5 @@
 #include "format/config_gguf.h"
+#include "format/tokenizer_gguf.h"
 
 #include <gtest/gtest.h>
 
@@ -129,10 +130,11 @@ TEST_F(ConfigGgufTest, SpoiledVocabulariesAreRefused) {
     const auto read = read_vocabulary(reopen(writer));
     return read ? "accepted" : read.error().message.substr(path_.string().size());
   };
-  EXPECT_EQ(error_of("tokenizer.ggml.model", std::string("gpt2")),
-            ": 'tokenizer.ggml.model' must be 'llama' (sentencepiece BPE), found 'gpt2'");
+  EXPECT_EQ(error_of("tokenizer.ggml.model", std::string("bert")),
+            ": 'tokenizer.ggml.model' must be 'llama' (sentencepiece BPE), 'gpt2' (byte-level BPE) or 't5' (unigram), "
+            "found 'bert'");
   EXPECT_EQ(error_of("tokenizer.ggml.scores", GgufArray(std::vector<float>{1})),
-            ": expected as many tokenizer scores and types as tokens (261), found 1 and 261");
+            ": 'tokenizer.ggml.scores' must have as many elements as there are tokens, 261, found 1");
   EXPECT_EQ(error_of("tokenizer.ggml.token_type", GgufArray(std::vector<int32_t>(261, 7))),
             ": 'tokenizer.ggml.token_type' must hold numbers from 1 to 6, found 7 for token 0");
   EXPECT_EQ(error_of("tokenizer.ggml.bos_token_id", int64_t{1} << 32),

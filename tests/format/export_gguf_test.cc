@@ -15,6 +15,7 @@
 #include "format/quantize_sparse.h"
 #include "format/sparse_tensors.h"
 #include "format/tiny_checkpoint.h"
+#include "format/tokenizer_gguf.h"
 #include "temporary_directory.h"
 
 namespace ringflash {

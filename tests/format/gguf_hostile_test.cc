@@ -9,6 +9,7 @@
 #include "format/gguf.h"
 #include "format/mutations.h"
 #include "format/tiny_checkpoint.h"
+#include "format/tokenizer_gguf.h"
 #include "temporary_directory.h"
 #include "text/sentencepiece_model.h"
 

@@ -52,13 +52,13 @@ class Generate : public ::testing::Test {
 
   const Model model_ = tiny_model();
   SerialExecutor executor_;
-  const std::vector<int32_t> prompt_ = encode_prompt(model_, "ring attention, aaaa");
+  const std::vector<int32_t> prompt_ = model_.tokenizer().encode_prompt("ring attention, aaaa");
 };
 
 TEST_F(Generate, ThePromptIsBosAndTheText) {
-  const std::vector<int32_t> ids = encode_prompt(model_, "A\n");
+  const std::vector<int32_t> ids = model_.tokenizer().encode_prompt("A\n");
   EXPECT_EQ(ids, (std::vector<int32_t>{1, 3 + 'A', 3 + '\n'}));  // byte pieces follow the 3 special ones
-  EXPECT_EQ(encode_prompt(model_, ""), (std::vector<int32_t>{1}));
+  EXPECT_EQ(model_.tokenizer().encode_prompt(""), (std::vector<int32_t>{1}));
 }
 
 TEST_F(Generate, GreedyTokensAreTheLikeliestAfterEverythingBefore) {
@@ -166,7 +166,7 @@ TEST_F(Generate, TextComesInWholeCharactersAndInvalidBytesAreReplaced) {
   options.ignore_eos = true;
   Session by_ids(model_, executor_, 2000);
   Utf8Stream stream;
-  const std::vector<int32_t> ids = run(by_ids, encode_prompt(model_, "x"), options).ids;
+  const std::vector<int32_t> ids = run(by_ids, model_.tokenizer().encode_prompt("x"), options).ids;
   const std::string expected = stream.push(model_.tokenizer().decode(ids)) + stream.finish();
   ASSERT_NE(expected.find("\xEF\xBF\xBD"), std::string::npos);  // some were invalid
 

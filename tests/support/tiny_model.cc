@@ -8,6 +8,7 @@
 #include "format/config_gguf.h"
 #include "format/quantize_q4_0.h"
 #include "format/quantize_q8_0.h"
+#include "format/tokenizer_gguf.h"
 #include "model/tensors.h"
 
 namespace ringflash::testing {

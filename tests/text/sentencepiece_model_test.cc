@@ -60,7 +60,7 @@ TEST(SentencepieceModel, NamesWhatIsUnsupported) {
   const auto expect = [](const Parts& parts, const std::string& part) {
     EXPECT_NE(refusal(parts).find(part), std::string::npos) << refusal(parts);
   };
-  expect({.model_type = 1}, "model_type is 1, expected 2 (BPE)");
+  expect({.model_type = 3}, "model_type is 3, expected 1 (unigram) or 2 (BPE)");
   expect({.suffix = true}, "treat_whitespace_as_suffix");
   expect({.byte_fallback = false}, "byte_fallback is off");
   expect({.remove_spaces = true}, "remove_extra_whitespaces");

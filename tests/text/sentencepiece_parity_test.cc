@@ -90,6 +90,14 @@ TEST(SentencepieceParity, NoBytePieces) {
   expect_parity({{"byte_fallback", "false"}});
 }
 
+TEST(SentencepieceParity, Unigram) {
+  expect_parity({{"model_type", "unigram"}});
+}
+
+TEST(SentencepieceParity, UnigramWithoutBytePieces) {
+  expect_parity({{"model_type", "unigram"}, {"byte_fallback", "false"}, {"add_dummy_prefix", "true"}});
+}
+
 TEST(SentencepieceParity, UnusedPieces) {
   sentencepiece::SentencePieceProcessor library;
   // Without byte pieces, because SetVocabulary makes those unused too.

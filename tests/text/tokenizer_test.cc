@@ -156,18 +156,50 @@ TEST(Vocabulary, RefusesWhatIsNotOne) {
          "piece 260 is 'a', which stands already at 259");
   expect(with([](auto& v) { v.pieces[259].text.clear(); }), "piece 259 is empty");
   expect(with([](auto& v) { v.pieces[259].text = "\xFF"; }), "piece 259 is not valid UTF-8");
-  expect(with([](auto& v) { v.pieces[259].text = std::string(300, 'a'); }),
-         "300 bytes, expected at most 256");
+  expect(with([](auto& v) { v.pieces[259].text = std::string(3000, 'a'); }),
+         "3000 bytes, expected at most 2048");
   expect(with([](auto& v) { v.pieces[259].score = std::numeric_limits<float>::quiet_NaN(); }), "score");
   expect(with([](auto& v) { v.pieces[259].type = static_cast<PieceType>(7); }),
          "piece 259 is 'a' with type 7, expected 1 to 6");
   expect(with([](auto& v) { v.pieces[5].type = PieceType::kNormal; }), "255 byte pieces");
   expect(with([](auto& v) { v.pieces[5].text = "<0xgg>"; }), "byte piece named '<0xgg>'");
   expect(with([](auto& v) { v.pieces[259].type = PieceType::kUnknown; }), "2 pieces of the unknown type");
-  expect(with([](auto& v) { v.unk_id = -1; }), "unk_id is -1, expected 0 to 260");
+  expect(with([](auto& v) { v.unk_id = -2; }), "unk_id is -2, expected 0 to 260");
   expect(with([](auto& v) { v.bos_id = 261; }), "bos_id is 261, expected 0 to 260");
   expect(with([](auto& v) { v.eos_id = 259; }), "piece 259 is eos_id but has type 1");
+  expect(with([](auto& v) { v.bos_id = -1; }), "must start with BOS");
+  expect(with([](auto& v) { v.kind = TokenizerKind::kByteLevelBpe; }), "byte pieces in a byte-level tokenizer");
   EXPECT_FALSE(Tokenizer::create({}).ok());
+}
+
+TEST(Vocabulary, IsMadeAsLongAsTheEmbedding) {
+  Vocabulary v = make_vocabulary({"a", "b"});
+  const size_t size = v.pieces.size();
+  v.pieces.push_back({"<image>", 0, PieceType::kControl});
+  ASSERT_TRUE(resize_vocabulary(v, static_cast<int64_t>(size)).ok());
+  EXPECT_EQ(v, make_vocabulary({"a", "b"}));
+  ASSERT_TRUE(resize_vocabulary(v, static_cast<int64_t>(size) + 2).ok());
+  EXPECT_EQ(v.pieces[size + 1], (Piece{"[PAD" + std::to_string(size + 1) + "]", 0, PieceType::kUnused}));
+  EXPECT_EQ(find_piece(v, "b"), static_cast<int32_t>(size) - 1);
+  EXPECT_EQ(find_piece(v, "c"), -1);
+  v = make_vocabulary({"a", "b"});
+  EXPECT_FALSE(resize_vocabulary(v, static_cast<int64_t>(size) - 1).ok());
+}
+
+TEST(Tokenizer, ParsesControlPiecesOnRequest) {
+  Vocabulary vocabulary = make_vocabulary({"▁a", "a", "s", "▁"});
+  const Tokenizer t = make_tokenizer(vocabulary);
+  EXPECT_EQ(t.encode("<s>a").size(), 4u);  // "<" and ">" are byte pieces
+  EXPECT_EQ(t.encode("<s>a</s>", SpecialText::kParsed), (Ids{1, 260, 2}));
+  EXPECT_EQ(t.encode_prompt("a"), (Ids{1, 260}));
+  EXPECT_EQ(t.encode_prompt("<s>a"), (Ids{1, 260}));  // one BOS is enough
+  EXPECT_EQ(t.encode_prompt(""), (Ids{1}));
+  EXPECT_TRUE(t.is_end(2));
+  EXPECT_FALSE(t.is_end(1));
+  vocabulary.add_bos = false;
+  vocabulary.add_dummy_prefix = true;
+  const Tokenizer prefixing = make_tokenizer(vocabulary);
+  EXPECT_EQ(prefixing.encode_prompt("<s>a</s>", SpecialText::kParsed), (Ids{1, 259, 2}));
 }
 
 TEST(Utf8Stream, HoldsBackUnfinishedCharacters) {
