@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/flush_denormals.h"
+#include "base/peak_memory.h"
 #include "base/progress.h"
 #include "base/stopwatch.h"
 #include "base/thread_pool.h"
@@ -13,6 +14,7 @@
 #include "format/checkpoint.h"
 #include "model/counts.h"
 #include "model/presets.h"
+#include "report/run_report.h"
 #include "train/checkpointing.h"
 #include "train/heldout.h"
 #include "train/interrupt.h"
@@ -42,6 +44,9 @@ Result<torch::Device> open_device(const std::string& name) {
 
 /// Bad batches in a row after which the weights are taken for the cause.
 constexpr int64_t kRollBackAfter = 3;
+
+/// Of a run's time, what writing its report may take.
+constexpr double kReportShare = 0.02;
 
 void remark(const TrainRequest& request, const std::string& text) {
   if (!request.quiet) std::fprintf(stderr, "%s\n", text.c_str());
@@ -94,6 +99,8 @@ class Run {
   std::vector<PackedBatch> take_batches();
   Status evaluate(MetricsLog& log);
   Status save();
+  Result<TrainReport> take_steps(MetricsLog& log);
+  void write_report(bool at_once);
   TrainReport report(bool interrupted) const;
   double step_macs(const ModelConfig& model) const;
   double seconds() const { return progression_.seconds + session_.seconds(); }
@@ -112,7 +119,8 @@ class Run {
   Progression progression_;
   fs::path checkpoint_;
   HeldoutMetrics heldout_{};
-  Stopwatch session_;
+  Stopwatch session_, since_report_;
+  double report_seconds_ = 0;  ///< that writing the last one took
 };
 
 std::vector<PackedBatch> Run::take_batches() {
@@ -219,10 +227,28 @@ TrainReport Run::report(bool interrupted) const {
           .interrupted = interrupted};
 }
 
+/// A long log takes its time to read, and shall not take the run's: a report waits unless it is due `at_once`. One
+/// that cannot be written ends no run.
+void Run::write_report(bool at_once) {
+  if (!at_once && since_report_.seconds() < report_seconds_ / kReportShare) return;
+  const Stopwatch writing;
+  if (const Status written = write_run_report(request_.out, request_.out / kReportFile); !written) {
+    remark(request_, "no report: " + written.error().message);
+  }
+  report_seconds_ = writing.seconds();
+  since_report_ = Stopwatch();
+}
+
 Result<TrainReport> Run::train() {
   RF_TRY(MetricsLog log, MetricsLog::open(request_.out / "metrics.jsonl", progression_.step));
   session_ = Stopwatch();
   RF_TRY_VOID(evaluate(log));  // the untrained model's, or where a resumed run stands
+  Result<TrainReport> done = take_steps(log);
+  write_report(/*at_once=*/true);
+  return done;
+}
+
+Result<TrainReport> Run::take_steps(MetricsLog& log) {
   InterruptGuard interrupt;
   Progress progress("training", recipe_.max_steps, request_.quiet);
   progress.update(progression_.step);
@@ -232,7 +258,8 @@ Result<TrainReport> Run::train() {
     RF_TRY(const StepResult result, step(rate, log));
     const double tokens_per_s = static_cast<double>(recipe_.tokens_per_step()) / stopwatch.seconds();
     RF_TRY_VOID(log.write(StepMetrics{progression_.step, result.loss, rate, result.grad_norm,
-                                      progression_.rows * recipe_.sequence_length, tokens_per_s, seconds()}));
+                                      progression_.rows * recipe_.sequence_length, tokens_per_s, seconds(),
+                                      peak_memory()}));
     if (const auto moved = sparsifier_.after_step(progression_.step)) RF_TRY_VOID(log.write(*moved));
     char note[96];
     std::snprintf(note, sizeof note, "loss %.3f  held-out %.3f bits/byte  %s tok/s", result.loss,
@@ -241,8 +268,11 @@ Result<TrainReport> Run::train() {
 
     const bool last = progression_.step == recipe_.max_steps;
     const bool stop = interrupt.requested();
-    if (last || stop || progression_.step % recipe_.eval_steps == 0) RF_TRY_VOID(evaluate(log));
-    if (last || stop || progression_.step % recipe_.save_steps == 0) RF_TRY_VOID(save());
+    const bool evaluates = last || stop || progression_.step % recipe_.eval_steps == 0;
+    const bool saves = last || stop || progression_.step % recipe_.save_steps == 0;
+    if (evaluates) RF_TRY_VOID(evaluate(log));
+    if (saves) RF_TRY_VOID(save());
+    if (evaluates || saves) write_report(/*at_once=*/false);
     if (stop && !last) {
       progress.finish();
       return report(/*interrupted=*/true);
