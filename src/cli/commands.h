@@ -13,6 +13,7 @@ std::unique_ptr<Command> make_generate_command();
 std::unique_ptr<Command> make_eval_command();
 std::unique_ptr<Command> make_bench_command();
 std::unique_ptr<Command> make_info_command();
+std::unique_ptr<Command> make_report_command();
 
 // What `ringflash bench` measures.
 std::unique_ptr<Command> make_bench_attention();

@@ -24,6 +24,11 @@ constexpr const char* kExamples = R"(Examples:
   ringflash train --data docs/ --out run/ --resume
   ringflash train --data more.txt --out tuned/ --from run/ --set learning_rate=3e-4)";
 
+constexpr const char* kOutput = R"(Into --out go, whole or not at all:
+  checkpoint-N  after N steps; the newest save_total_limit stay, and --resume goes on from the last
+  best          the weights with the lowest held-out loss (of a sparse model: since it is as sparse as it will be)
+  report.html   the run's curves, drawn from metrics.jsonl)";
+
 /// What the command line holds that has to be looked at again before it is a request.
 struct Arguments {
   TrainRequest request;
@@ -52,12 +57,12 @@ std::string list_recipe() {
 
 void add_train_options(CLI::App& app, Arguments& args) {
   app.add_option("--data", args.request.data, "Text files, .jsonl files, or folders of them")->required();
-  app.add_option("--out", args.request.out, "Folder for checkpoints, metrics.jsonl and prepared data")->required();
+  app.add_option("--out", args.request.out, "Folder for checkpoints, metrics.jsonl, report.html and prepared data")->required();
   app.add_option("--preset", args.request.preset, "Shape of the model: tiny, nano, micro or small")
       ->capture_default_str();
   app.add_option("--config", args.config, "A config.json instead of a preset");
   app.add_option("--from", args.from, "A checkpoint to start from, instead of random weights");
-  app.add_option("--teacher", args.teacher, "A checkpoint of the same vocabulary to distil from");
+  app.add_option("--teacher", args.teacher, "A checkpoint of the same vocabulary to distil from; --resume remembers it");
   app.add_option("--steps", args.steps, "Optimiser steps in all")->check(CLI::PositiveNumber);
   app.add_option("--seq", args.sequence, "Tokens in a row, with the ring geometry that suits it")
       ->check(CLI::PositiveNumber);
@@ -65,7 +70,7 @@ void add_train_options(CLI::App& app, Arguments& args) {
   app.add_option("--set", args.settings, "key=value, of the recipe or of config.json; may be repeated");
   app.add_flag("--resume", args.request.resume, "Go on from the newest checkpoint in --out, if there is one");
   add_common_options(app, args.common);
-  app.footer(std::string(kExamples) + "\n\n" + list_presets() + "\n" + list_recipe());
+  app.footer(std::string(kExamples) + "\n\n" + kOutput + "\n\n" + list_presets() + "\n" + list_recipe());
 }
 
 Status complete_request(Arguments& args) {
@@ -98,6 +103,9 @@ Status print_report(const TrainReport& report, const Arguments& args) {
                        {"first_bits_per_byte", report.first_bits_per_byte},
                        {"bits_per_byte", report.last_bits_per_byte},
                        {"accuracy", report.last_accuracy},
+                       {"best", report.best.string()},
+                       {"best_step", report.best_step},
+                       {"best_heldout_loss", report.best_heldout},
                        {"interrupted", report.interrupted}});
   }
   std::fprintf(stderr, "held-out bits per byte %.4f before, %.4f after %s tokens in %s; next token right %.1f %%\n",

@@ -6,6 +6,7 @@
 
 #include "base/progress.h"
 #include "eval/needle_text.h"
+#include "report/html.h"
 
 namespace ringflash {
 namespace {
@@ -110,32 +111,6 @@ std::string describe(const NeedlePage& page) {
 }
 
 }  // namespace
-
-std::string escape_html(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      case '\'':
-        escaped += "&#39;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
 
 std::string needle_html(const NeedleReport& report, const NeedlePage& page) {
   const Fact example{"KEY", "VALUE"};

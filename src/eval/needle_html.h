@@ -18,7 +18,4 @@ struct NeedlePage {
 /// Needs nothing from elsewhere, and suits light and dark screens.
 std::string needle_html(const NeedleReport& report, const NeedlePage& page);
 
-/// Text with &, <, >, " and ' replaced, fit for elements and attributes.
-std::string escape_html(std::string_view text);
-
 }  // namespace ringflash

@@ -1,9 +1,12 @@
 #include "train/checkpointing.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "format/checkpoint.h"
@@ -20,7 +23,7 @@ using NamedTensors = std::vector<AdamW::Parameter>;
 
 constexpr const char* kStateFolder = "trainer_state";
 constexpr const char* kMasksFile = "masks.safetensors";
-constexpr uint64_t kMaxCount = uint64_t{1} << 40;
+constexpr const char* kBestFolder = "best";
 /// How Hugging Face's tokenizers are to use tokenizer.model.
 constexpr const char* kTokenizerConfig = R"({
   "tokenizer_class": "LlamaTokenizer",
@@ -86,21 +89,6 @@ NamedTensors masked_weights(const CausalLm& model, const Sparsifier& sparsifier)
   return weights;
 }
 
-std::string progression_to_json(const Progression& p, int64_t optimizer_steps) {
-  const nlohmann::ordered_json json = {{"format", 1},
-                                       {"step", p.step},
-                                       {"rows", p.rows},
-                                       {"optimizer_steps", optimizer_steps},
-                                       {"data", p.data},
-                                       {"seconds", p.seconds},
-                                       {"first_heldout_bits_per_byte", p.first_heldout},
-                                       {"loss_mean", p.guard.mean},
-                                       {"loss_variance", p.guard.variance},
-                                       {"loss_seen", p.guard.seen},
-                                       {"bad_in_row", p.guard.bad_in_row}};
-  return json.dump(2) + "\n";
-}
-
 Status make_directory(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);
@@ -126,10 +114,26 @@ Status fill(const fs::path& directory, const CausalLm& model, const AdamW& optim
   RF_TRY_VOID(write_tensors(state / "optimizer.safetensors", optimizer.state()));
   if (sparsifier.active()) RF_TRY_VOID(write_tensors(state / kMasksFile, sparsifier.tensors()));
   RF_TRY_VOID(write_file(state / "train_config.json", train_config_to_json(config)));
-  return write_file(state / "state.json", progression_to_json(progression, optimizer.steps()));
+  Progression saved = progression;
+  saved.optimizer_steps = optimizer.steps();
+  return write_file(state / "state.json", progression_to_json(saved));
 }
 
-/// Builds a directory aside, as <path>.tmp, and renames it into place when `build` has filled it.
+/// Puts `aside` in the place of `path`, which may be taken, and is so by either at any moment. Where the file system
+/// cannot exchange two, the old one goes first.
+Status replace_directory(const fs::path& aside, const fs::path& path) {
+  std::error_code error;
+  if (::renameat2(AT_FDCWD, aside.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
+    fs::remove_all(aside, error);
+    return {};
+  }
+  if (errno == EINVAL || errno == ENOSYS) fs::remove_all(path, error);
+  fs::rename(aside, path, error);
+  if (error) return Error{path.string() + ": cannot be renamed into place: " + error.message()};
+  return {};
+}
+
+/// Builds a directory aside, as <path>.tmp, and puts it in place when `build` has filled it.
 template <typename Build>
 Status write_directory(const fs::path& path, const Build& build) {
   std::error_code error;
@@ -142,8 +146,7 @@ Status write_directory(const fs::path& path, const Build& build) {
     return built.error();
   }
   RF_TRY_VOID(sync_directory(aside));
-  fs::rename(aside, path, error);
-  if (error) return Error{path.string() + ": cannot be renamed into place: " + error.message()};
+  RF_TRY_VOID(replace_directory(aside, path));
   return sync_directory(fs::absolute(path).parent_path());
 }
 
@@ -152,9 +155,10 @@ bool is_checkpoint(const fs::path& path) {
   return checkpoint_step(path) && fs::exists(path / "config.json", error);
 }
 
-/// What a killed save left: checkpoint-<step>.tmp.
+/// What a killed save left: checkpoint-<step>.tmp or best.tmp.
 bool is_leftover(const fs::path& path) {
-  return path.extension() == ".tmp" && checkpoint_step(path.parent_path() / path.stem()).has_value();
+  const fs::path name = path.stem();
+  return path.extension() == ".tmp" && (name == kBestFolder || checkpoint_step(path.parent_path() / name));
 }
 
 /// Deletes leftovers, and checkpoints beyond the `keep` newest, but never the one just `saved`.
@@ -168,32 +172,14 @@ void delete_old(const fs::path& run, const fs::path& saved, int64_t keep) {
   }
   std::sort(found.rbegin(), found.rend());
   for (size_t i = static_cast<size_t>(keep); i < found.size(); ++i) {
-    if (found[i].second != saved) fs::remove_all(found[i].second, error);
+    if (found[i].second == saved) continue;
+    // Half of one must not look like a whole one, should the process be killed here.
+    fs::path aside = found[i].second;
+    aside += ".tmp";
+    fs::rename(found[i].second, aside, error);
+    if (!error) leftovers.push_back(aside);
   }
   for (const fs::path& leftover : leftovers) fs::remove_all(leftover, error);
-}
-
-Result<nlohmann::json> read_json(const fs::path& file) {
-  RF_TRY(const std::string text, read_file(file));
-  nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return Error{file.string() + ": expected a JSON object"};
-  return json;
-}
-
-Status check_state(const fs::path& file, const nlohmann::json& json) {
-  const auto wrong = [&](const char* key, const char* expected) {
-    return Error{file.string() + ": '" + key + "' must be " + expected + ", found " +
-                 (json.contains(key) ? json[key].dump() : "nothing")};
-  };
-  for (const char* key : {"seconds", "first_heldout_bits_per_byte", "loss_mean", "loss_variance"}) {
-    if (!json.contains(key) || !json[key].is_number()) return wrong(key, "a number");
-  }
-  for (const char* key : {"step", "rows", "optimizer_steps", "loss_seen", "bad_in_row"}) {
-    const bool count = json.contains(key) && json[key].is_number_unsigned() && json[key].get<uint64_t>() <= kMaxCount;
-    if (!count) return wrong(key, "a count");
-  }
-  if (!json.contains("data") || !json["data"].is_number_unsigned()) return wrong("data", "a hash");
-  return {};
 }
 
 }  // namespace
@@ -218,6 +204,13 @@ Result<fs::path> save_checkpoint(const fs::path& run, const CausalLm& model, con
   return final_path;
 }
 
+Status save_best(const fs::path& run, const CausalLm& model, const Sparsifier& sparsifier,
+                 const fs::path& tokenizer_model) {
+  return write_directory(run / kBestFolder, [&](const fs::path& aside) {
+    return write_model(aside, model->config(), masked_weights(model, sparsifier), tokenizer_model);
+  });
+}
+
 Status save_model(const fs::path& directory, const CausalLm& model, const fs::path& tokenizer_model) {
   return write_directory(directory, [&](const fs::path& aside) {
     return write_model(aside, model->config(), parameters_of(model), tokenizer_model);
@@ -237,19 +230,12 @@ Result<Progression> load_trainer_state(const fs::path& checkpoint, AdamW& optimi
     RF_TRY(const SafetensorsFile masks, SafetensorsFile::open(state / kMasksFile));
     RF_TRY_VOID(read_tensors(masks, sparsifier.tensors()));
   }
-  RF_TRY(const nlohmann::json json, read_json(state / "state.json"));
-  RF_TRY_VOID(check_state(state / "state.json", json));
-  optimizer.set_steps(json["optimizer_steps"].get<int64_t>());
-  sparsifier.resume(json["step"].get<int64_t>());
-  return Progression{.step = json["step"].get<int64_t>(),
-                     .rows = json["rows"].get<int64_t>(),
-                     .guard = {.mean = json["loss_mean"].get<double>(),
-                               .variance = json["loss_variance"].get<double>(),
-                               .seen = json["loss_seen"].get<int64_t>(),
-                               .bad_in_row = json["bad_in_row"].get<int64_t>()},
-                     .data = json["data"].get<uint64_t>(),
-                     .seconds = json["seconds"].get<double>(),
-                     .first_heldout = json["first_heldout_bits_per_byte"].get<double>()};
+  RF_TRY(const std::string text, read_file(state / "state.json"));
+  Result<Progression> progression = progression_from_json(text);
+  if (!progression) return progression.error().in((state / "state.json").string());
+  optimizer.set_steps(progression->optimizer_steps);
+  sparsifier.resume(progression->step);
+  return progression;
 }
 
 Result<TrainConfig> load_train_config(const fs::path& checkpoint) {

@@ -6,23 +6,13 @@
 
 #include "base/result.h"
 #include "model/config.h"
-#include "train/loss_guard.h"
 #include "train/modules.h"
 #include "train/optimizer.h"
+#include "train/progression.h"
 #include "train/sparsifier.h"
 #include "train/train_config.h"
 
 namespace ringflash {
-
-/// What a run needs besides weights and optimiser to go on as if never stopped.
-struct Progression {
-  int64_t step = 0;          ///< optimiser steps done
-  int64_t rows = 0;          ///< rows of the data order consumed
-  LossGuard guard = {};
-  uint64_t data = 0;         ///< TokenDataset::fingerprint() of what is trained on
-  double seconds = 0;        ///< spent training, over all sessions
-  double first_heldout = 0;  ///< held-out bits per byte before the first step
-};
 
 /// The model's weights by name: what is trained.
 std::vector<AdamW::Parameter> parameters_of(const CausalLm& model);
@@ -39,6 +29,10 @@ Result<std::filesystem::path> save_checkpoint(const std::filesystem::path& run, 
 /// Writes the model alone as a checkpoint directory, all or nothing; nothing may be there yet.
 Status save_model(const std::filesystem::path& directory, const CausalLm& model,
                   const std::filesystem::path& tokenizer_model);
+
+/// Writes the model alone, as save_checkpoint has it, to `run`/best in the place of what was there, all or nothing.
+Status save_best(const std::filesystem::path& run, const CausalLm& model, const Sparsifier& sparsifier,
+                 const std::filesystem::path& tokenizer_model);
 
 /// Copies weights into the model; every tensor must be there with its shape.
 Status load_weights(const std::filesystem::path& checkpoint, CausalLm& model);

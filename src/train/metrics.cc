@@ -61,7 +61,7 @@ Status MetricsLog::write(const StepMetrics& m) {
   const nlohmann::ordered_json json = {
       {"step", m.step},           {"loss", m.loss},     {"learning_rate", m.learning_rate},
       {"grad_norm", m.grad_norm}, {"tokens", m.tokens}, {"tokens_per_s", m.tokens_per_s},
-      {"seconds", m.seconds}};
+      {"seconds", m.seconds},     {"peak_memory", m.peak_memory}};
   return append(json.dump());
 }
 

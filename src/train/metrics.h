@@ -17,7 +17,8 @@ struct StepMetrics {
   double grad_norm;  ///< before clipping
   int64_t tokens;    ///< seen since the start of the run
   double tokens_per_s;
-  double seconds;  ///< since the start of the run, over all sessions
+  double seconds;       ///< since the start of the run, over all sessions
+  int64_t peak_memory;  ///< bytes, of this session's process so far
 };
 
 struct HeldoutMetrics {

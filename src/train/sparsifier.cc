@@ -150,6 +150,12 @@ std::optional<MaskMetrics> Sparsifier::after_step(int64_t step) {
   return metrics;
 }
 
+bool Sparsifier::settled(int64_t step) const {
+  if (!active()) return true;
+  const bool sparse = config_.mask_method != "magnitude" || step >= schedule_.end;
+  return sparse && (sparsity_.weight_bits == 16 || step >= schedule_.quantize);
+}
+
 std::vector<AdamW::Parameter> Sparsifier::tensors() const {
   std::vector<AdamW::Parameter> tensors;
   for (const Layer& layer : layers_) {

@@ -39,6 +39,10 @@ class Sparsifier {
 
   bool active() const { return !layers_.empty(); }
 
+  /// Whether after `step` weights are as sparse and as coarse as they will be in the end: earlier losses do not
+  /// compare with the last ones.
+  bool settled(int64_t step) const;
+
   /// After step `step`, with its gradients still there: moves the masks if they are due, and begins to
   /// quantise when that is. Says what changed if anything could.
   std::optional<MaskMetrics> after_step(int64_t step);

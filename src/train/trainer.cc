@@ -5,6 +5,8 @@
 #include <cstdio>
 
 #include "base/flush_denormals.h"
+#include "base/hash.h"
+#include "base/peak_memory.h"
 #include "base/progress.h"
 #include "base/stopwatch.h"
 #include "base/thread_pool.h"
@@ -13,6 +15,7 @@
 #include "format/checkpoint.h"
 #include "model/counts.h"
 #include "model/presets.h"
+#include "report/run_report.h"
 #include "train/checkpointing.h"
 #include "train/heldout.h"
 #include "train/interrupt.h"
@@ -42,6 +45,9 @@ Result<torch::Device> open_device(const std::string& name) {
 
 /// Bad batches in a row after which the weights are taken for the cause.
 constexpr int64_t kRollBackAfter = 3;
+
+/// Of a run's time, what writing its report may take.
+constexpr double kReportShare = 0.02;
 
 void remark(const TrainRequest& request, const std::string& text) {
   if (!request.quiet) std::fprintf(stderr, "%s\n", text.c_str());
@@ -78,7 +84,9 @@ class Run {
     return {};
   }
 
-  void learn_from(CausalLm teacher) { teacher_ = std::move(teacher); }
+  /// The teacher that is asked for or that the resumed run has, if any. Errors: it is another one than before, it is
+  /// not there, or does not fit the model.
+  Status find_teacher();
 
   Result<TrainReport> train();
 
@@ -94,6 +102,9 @@ class Run {
   std::vector<PackedBatch> take_batches();
   Status evaluate(MetricsLog& log);
   Status save();
+  Status keep_if_best();
+  Result<TrainReport> take_steps(MetricsLog& log);
+  void write_report(bool at_once);
   TrainReport report(bool interrupted) const;
   double step_macs(const ModelConfig& model) const;
   double seconds() const { return progression_.seconds + session_.seconds(); }
@@ -112,7 +123,8 @@ class Run {
   Progression progression_;
   fs::path checkpoint_;
   HeldoutMetrics heldout_{};
-  Stopwatch session_;
+  Stopwatch session_, since_report_;
+  double report_seconds_ = 0;  ///< that writing the last one took
 };
 
 std::vector<PackedBatch> Run::take_batches() {
@@ -177,6 +189,8 @@ Status Run::skip_batch(const std::string& wrong, MetricsLog& log) {
   RF_TRY_VOID(restore(checkpoint_));
   progression_.rows = ahead.rows;
   progression_.guard.bad_in_row = in_row;
+  progression_.best_heldout = ahead.best_heldout;
+  progression_.best_step = ahead.best_step;
   RF_TRY(log, MetricsLog::open(request_.out / "metrics.jsonl", progression_.step));
   const std::string rolled_back = "rolled back to " + checkpoint_.string();
   RF_TRY_VOID(log.write(SkippedBatch{progression_.step, progression_.rows * recipe_.sequence_length, rolled_back}));
@@ -189,7 +203,18 @@ Status Run::evaluate(MetricsLog& log) {
                               recipe_.eval_tokens, piece_bytes_, compute_, device_);
   heldout_.step = progression_.step;
   if (progression_.step == 0) progression_.first_heldout = heldout_.bits_per_byte;
-  return log.write(heldout_);
+  RF_TRY_VOID(log.write(heldout_));
+  return keep_if_best();
+}
+
+/// What a run starts from needs no keeping.
+Status Run::keep_if_best() {
+  const bool better = !progression_.best_heldout || heldout_.loss < *progression_.best_heldout;
+  if (progression_.step == 0 || !better || !sparsifier_.settled(progression_.step)) return {};
+  RF_TRY_VOID(save_best(request_.out, model_, sparsifier_, data_.tokenizer_model));
+  progression_.best_heldout = heldout_.loss;
+  progression_.best_step = progression_.step;
+  return {};
 }
 
 Status Run::save() {
@@ -216,13 +241,34 @@ TrainReport Run::report(bool interrupted) const {
           .first_bits_per_byte = progression_.first_heldout,
           .last_bits_per_byte = heldout_.bits_per_byte,
           .last_accuracy = heldout_.accuracy,
+          .best = progression_.best_heldout ? request_.out / "best" : fs::path(),
+          .best_heldout = progression_.best_heldout.value_or(0),
+          .best_step = progression_.best_step,
           .interrupted = interrupted};
+}
+
+/// A long log takes its time to read, and shall not take the run's: a report waits unless it is due `at_once`. One
+/// that cannot be written ends no run.
+void Run::write_report(bool at_once) {
+  if (!at_once && since_report_.seconds() < report_seconds_ / kReportShare) return;
+  const Stopwatch writing;
+  if (const Status written = write_run_report(request_.out, request_.out / kReportFile); !written) {
+    remark(request_, "no report: " + written.error().message);
+  }
+  report_seconds_ = writing.seconds();
+  since_report_ = Stopwatch();
 }
 
 Result<TrainReport> Run::train() {
   RF_TRY(MetricsLog log, MetricsLog::open(request_.out / "metrics.jsonl", progression_.step));
   session_ = Stopwatch();
   RF_TRY_VOID(evaluate(log));  // the untrained model's, or where a resumed run stands
+  Result<TrainReport> done = take_steps(log);
+  write_report(/*at_once=*/true);
+  return done;
+}
+
+Result<TrainReport> Run::take_steps(MetricsLog& log) {
   InterruptGuard interrupt;
   Progress progress("training", recipe_.max_steps, request_.quiet);
   progress.update(progression_.step);
@@ -232,7 +278,8 @@ Result<TrainReport> Run::train() {
     RF_TRY(const StepResult result, step(rate, log));
     const double tokens_per_s = static_cast<double>(recipe_.tokens_per_step()) / stopwatch.seconds();
     RF_TRY_VOID(log.write(StepMetrics{progression_.step, result.loss, rate, result.grad_norm,
-                                      progression_.rows * recipe_.sequence_length, tokens_per_s, seconds()}));
+                                      progression_.rows * recipe_.sequence_length, tokens_per_s, seconds(),
+                                      peak_memory()}));
     if (const auto moved = sparsifier_.after_step(progression_.step)) RF_TRY_VOID(log.write(*moved));
     char note[96];
     std::snprintf(note, sizeof note, "loss %.3f  held-out %.3f bits/byte  %s tok/s", result.loss,
@@ -241,8 +288,11 @@ Result<TrainReport> Run::train() {
 
     const bool last = progression_.step == recipe_.max_steps;
     const bool stop = interrupt.requested();
-    if (last || stop || progression_.step % recipe_.eval_steps == 0) RF_TRY_VOID(evaluate(log));
-    if (last || stop || progression_.step % recipe_.save_steps == 0) RF_TRY_VOID(save());
+    const bool evaluates = last || stop || progression_.step % recipe_.eval_steps == 0;
+    const bool saves = last || stop || progression_.step % recipe_.save_steps == 0;
+    if (evaluates) RF_TRY_VOID(evaluate(log));
+    if (saves) RF_TRY_VOID(save());
+    if (evaluates || saves) write_report(/*at_once=*/false);
     if (stop && !last) {
       progress.finish();
       return report(/*interrupted=*/true);
@@ -261,6 +311,35 @@ Result<CausalLm> load_teacher(const fs::path& path, int64_t vocab_size) {
   CausalLm teacher(config, /*seed=*/0);
   RF_TRY_VOID(load_weights(directory, teacher));
   return teacher;
+}
+
+/// Of names, shapes and values.
+uint64_t hash_weights(const CausalLm& model) {
+  uint64_t hash = 0;
+  for (const auto& [name, value] : parameters_of(model)) {
+    const std::string_view bytes(static_cast<const char*>(value.data_ptr()), value.nbytes());
+    hash = hash_bytes(bytes, hash_bytes(name, hash));
+  }
+  return hash;
+}
+
+Status Run::find_teacher() {
+  const bool resumed = !checkpoint_.empty(), had_one = !progression_.teacher.empty();
+  if (!request_.teacher && !had_one) return {};
+  if (resumed && !had_one) return Error{"--teacher: " + checkpoint_.string() + " was trained without one"};
+  const fs::path path = request_.teacher ? fs::absolute(*request_.teacher) : fs::path(progression_.teacher);
+  Result<CausalLm> teacher = load_teacher(path, model_->config().vocab_size);
+  if (!teacher) return request_.teacher ? teacher.error() : teacher.error().in("the run's teacher (--teacher if it moved)");
+  const uint64_t hash = hash_weights(*teacher);
+  if (had_one && hash != progression_.teacher_hash) {
+    return Error{"--teacher: " + path.string() + " has other weights than the teacher of this run, which was " +
+                 progression_.teacher};
+  }
+  progression_.teacher = path.string();
+  progression_.teacher_hash = hash;
+  teacher_ = std::move(teacher).value();
+  teacher_->to(device_);
+  return {};
 }
 
 std::string describe(const RunSetup& setup, const PreparedData& data, torch::ScalarType compute) {
@@ -320,18 +399,13 @@ Result<TrainReport> run_training(const TrainRequest& request) {
     RF_TRY(const fs::path directory, resolve_checkpoint(*request.from));
     RF_TRY_VOID(load_weights(directory, model));
   }
-  const int64_t vocab_size = setup.model.vocab_size;
   const bool fresh = !resume_from && !request.from;
   Run run(request, std::move(setup), std::move(data), std::move(model), device, fresh);
   if (resume_from) {
     RF_TRY_VOID(run.restore(*resume_from));
     remark(request, "resuming from " + resume_from->string());
   }
-  if (request.teacher) {
-    RF_TRY(CausalLm teacher, load_teacher(*request.teacher, vocab_size));
-    teacher->to(device);
-    run.learn_from(std::move(teacher));
-  }
+  RF_TRY_VOID(run.find_teacher());
   return run.train();
 }
 

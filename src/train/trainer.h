@@ -35,6 +35,9 @@ struct TrainReport {
   double seconds = 0;                                      ///< of training, over all sessions
   double first_bits_per_byte = 0, last_bits_per_byte = 0;  ///< held out, at step 0 and at the end
   double last_accuracy = 0;
+  std::filesystem::path best;  ///< what had the lowest held-out loss, at best_step; empty where nothing was kept
+  double best_heldout = 0;     ///< nats per token
+  int64_t best_step = 0;
   bool interrupted = false;  ///< SIGINT or SIGTERM: saved, can be resumed
 };
 

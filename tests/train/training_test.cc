@@ -1,6 +1,7 @@
 // Whole training runs: they learn, resume to the bit, and fail with reasons.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -45,7 +46,7 @@ class Training : public ::testing::Test {
     return report ? "" : report.error().message;
   }
 
-  const testing::TemporaryDirectory directory_;
+  const testing::TemporaryDirectory directory_{testing::memory_folder()};
   const fs::path data_ = directory_ / "data", out_ = directory_ / "run";
 };
 
@@ -75,6 +76,67 @@ TEST_F(Training, ResumedLossesAreBitIdentical) {
   again.resume = true;
   EXPECT_EQ(run(again).steps, 20);
   EXPECT_EQ(losses(out_), whole);
+}
+
+TEST_F(Training, TheBestIsKept) {
+  TrainRequest request = small_run(data_, out_, 30);
+  // Rising all the time, the rate soon undoes what was learnt.
+  request.settings.insert(request.settings.end(), {{"warmup_ratio", "1"}, {"learning_rate", "0.3"}, {"eval_steps", "3"}});
+  const TrainReport report = run(request);
+  const std::vector<double> heldout = logged(out_, "heldout_loss");
+  ASSERT_EQ(heldout.size(), 11u);
+  const auto least = std::min_element(heldout.begin(), heldout.end());
+  ASSERT_TRUE(least != heldout.begin() && least != heldout.end() - 1);
+  EXPECT_EQ(report.best_heldout, *least);
+  EXPECT_EQ(report.best_step, 3 * (least - heldout.begin()));
+  ASSERT_EQ(report.best, out_ / "best");
+  EXPECT_TRUE(open_checkpoint(report.best).ok());
+
+  TrainRequest from_best = small_run(data_, directory_ / "tuned", 1);
+  from_best.from = report.best;
+  from_best.settings = {{"max_steps", "1"}, {"heldout_fraction", "0.1"}};
+  run(from_best);
+  EXPECT_EQ(logged(directory_ / "tuned", "heldout_loss").front(), *least);
+}
+
+TEST_F(Training, ASparseModelIsBestOnceItIsSparse) {
+  TrainRequest request = small_run(data_, out_, 20);
+  request.settings.insert(request.settings.end(), {{"sparsity", "fine"}, {"weight_bits", "4"}, {"eval_steps", "1"}});
+  const TrainReport report = run(request);
+  // quantize_begin_ratio is 0.6.
+  EXPECT_GE(report.best_step, 12);
+  const std::vector<double> heldout = logged(out_, "heldout_loss");
+  EXPECT_EQ(report.best_heldout, *std::min_element(heldout.begin() + 12, heldout.end()));
+}
+
+TEST_F(Training, ARunRemembersItsTeacher) {
+  const fs::path teacher = directory_ / "teacher", other = directory_ / "other";
+  run(small_run(data_, teacher, 2));
+  run(small_run(data_, other, 3));
+  TrainRequest request = small_run(data_, out_, 10);
+  request.settings.insert(request.settings.end(), {{"save_steps", "5"}, {"eval_steps", "5"}});
+  request.teacher = teacher;
+  run(request);
+  const std::vector<double> whole = losses(out_);
+  fs::remove_all(out_ / "checkpoint-10");
+
+  request.resume = true;
+  request.teacher = other;
+  EXPECT_NE(failure(request).find("other weights than the teacher"), std::string::npos);
+  request.teacher.reset();
+  run(request);
+  EXPECT_EQ(losses(out_), whole);
+
+  fs::remove_all(out_ / "checkpoint-10");
+  fs::rename(teacher, directory_ / "moved");
+  EXPECT_NE(failure(request).find("--teacher if it moved"), std::string::npos);
+  request.teacher = directory_ / "moved";
+  run(request);
+  EXPECT_EQ(losses(out_), whole);
+
+  request.out = other;
+  request.settings = {{"max_steps", "4"}};
+  EXPECT_NE(failure(request).find("was trained without one"), std::string::npos);
 }
 
 TEST_F(Training, ExplodingLossesAreRolledBackAndEndTheRun) {
