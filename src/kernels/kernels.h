@@ -49,6 +49,10 @@ struct KeyRows {
   int64_t v_row, v_block;   ///< in elements
 };
 
+/// Kernels look at a span's keys in steps of at most this many from begin on: spans that begin at multiples of it are
+/// summed alike, whatever else they hold.
+inline constexpr int64_t kSpanSteps = 128;
+
 /// A run of keys that the queries of a block may see.
 struct KeySpan {
   KeyRows rows;

@@ -200,7 +200,8 @@ void HeadCache::visible(int64_t first, std::vector<kernels::KeySpan>& spans) con
   }
   if (kind_ == AttentionKind::kSliding) {
     kernels::KeySpan span = local_span(0, end_, first + 1);
-    span.begin = std::max<int64_t>(0, first + 1 - sliding_window_);
+    const int64_t begin = std::max<int64_t>(0, first + 1 - sliding_window_);
+    span.begin = begin / kernels::kSpanSteps * kernels::kSpanSteps;  // the same bits in pieces of any size
     span.window = sliding_window_;
     spans.push_back(span);
     return;

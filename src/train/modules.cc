@@ -16,7 +16,8 @@ AttentionOptions attention_options(const ModelConfig& config, int64_t layer) {
   return {.kind = config.attention[layer],
           .mode = config.attention_mode,
           .ring = config.ring,
-          .rope_theta = config.rope_theta};
+          .rope = config.rope(config.attention[layer]),
+          .sliding_window = config.sliding_window};
 }
 
 constexpr double kEmbeddingDeviation = 0.02;
@@ -36,18 +37,28 @@ std::vector<Tensor> apply_each(const Tensor& x, std::initializer_list<Linear> la
   return products;
 }
 
+/// x [T, heads, E] with each head normed, if there is a norm, in x's type.
+Tensor normed_heads(const Tensor& x, RmsNorm norm) {
+  if (norm.is_empty()) return x;
+  return norm(x.to(torch::kFloat32)).to(x.scalar_type());
+}
+
 /// Wraps children so that their names come out as "model.layers.0....".
 class Container : public torch::nn::Module {};
 
 }  // namespace
 
-LinearImpl::LinearImpl(int64_t in, int64_t out)
-    : weight(register_parameter("weight", torch::empty({out, in}))) {}
+LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias)
+    : weight(register_parameter("weight", torch::empty({out, in}))) {
+  if (with_bias) bias = register_parameter("bias", torch::zeros({out}));
+}
 
 Tensor LinearImpl::forward(const Tensor& x) {
   if (observer) observer(x);
-  if (view.tiles && x.scalar_type() == packed_type()) return block_linear(x, weight, view.tiles, view.tile_gradient);
-  return torch::linear(x, seen_weight(weight, view, x.scalar_type()));
+  const bool sparse = view.tiles && x.scalar_type() == packed_type();
+  const Tensor product = sparse ? block_linear(x, weight, view.tiles, view.tile_gradient)
+                                : torch::linear(x, seen_weight(weight, view, x.scalar_type()));
+  return bias.defined() ? product + bias.to(product.scalar_type()) : product;
 }
 
 Tensor LinearImpl::forward_packed(const Tensor& x) {
@@ -62,21 +73,25 @@ Tensor RmsNormImpl::forward(const Tensor& x) {
 }
 
 AttentionImpl::AttentionImpl(const ModelConfig& c, int64_t layer)
-    : q_proj(register_module("q_proj", Linear(c.hidden_size, c.query_size()))),
-      k_proj(register_module("k_proj", Linear(c.hidden_size, c.key_value_size()))),
-      v_proj(register_module("v_proj", Linear(c.hidden_size, c.key_value_size()))),
+    : q_proj(register_module("q_proj", Linear(c.hidden_size, c.query_size(), c.attention_bias))),
+      k_proj(register_module("k_proj", Linear(c.hidden_size, c.key_value_size(), c.attention_bias))),
+      v_proj(register_module("v_proj", Linear(c.hidden_size, c.key_value_size(), c.attention_bias))),
       o_proj(register_module("o_proj", Linear(c.query_size(), c.hidden_size))),
       heads_(c.num_attention_heads),
       key_value_heads_(c.num_key_value_heads),
       head_dim_(c.head_dim),
       options_(attention_options(c, layer)) {
+  if (c.qk_norm) {
+    q_norm = register_module("q_norm", RmsNorm(c.head_dim, c.rms_norm_eps));
+    k_norm = register_module("k_norm", RmsNorm(c.head_dim, c.rms_norm_eps));
+  }
   if (c.has_router(layer)) router = register_module("router", Linear(c.hidden_size, c.num_key_value_heads));
 }
 
 Tensor AttentionImpl::forward(const Tensor& x, const Tensor& x_compute, const std::vector<int64_t>& bounds) {
   const std::vector<Tensor> projected = apply_each(x_compute, {q_proj, k_proj, v_proj});
-  const Tensor q = projected[0].view({-1, heads_, head_dim_});
-  const Tensor k = projected[1].view({-1, key_value_heads_, head_dim_});
+  const Tensor q = normed_heads(projected[0].view({-1, heads_, head_dim_}), q_norm);
+  const Tensor k = normed_heads(projected[1].view({-1, key_value_heads_, head_dim_}), k_norm);
   const Tensor v = projected[2].view({-1, key_value_heads_, head_dim_});
   // The router stays in fp32: the runtime must choose the same tokens.
   const Tensor r = router.is_empty() ? Tensor() : router(x);
@@ -86,15 +101,26 @@ Tensor AttentionImpl::forward(const Tensor& x, const Tensor& x_compute, const st
 MlpImpl::MlpImpl(const ModelConfig& c)
     : gate_proj(register_module("gate_proj", Linear(c.hidden_size, c.intermediate_size))),
       up_proj(register_module("up_proj", Linear(c.hidden_size, c.intermediate_size))),
-      down_proj(register_module("down_proj", Linear(c.intermediate_size, c.hidden_size))) {}
+      down_proj(register_module("down_proj", Linear(c.intermediate_size, c.hidden_size))),
+      activation_(c.hidden_act) {}
+
+Tensor MlpImpl::gated(const Tensor& gate, const Tensor& up) const {
+  switch (activation_) {
+    case Activation::kSilu:
+      return swiglu(gate, up);
+    case Activation::kGeluTanh:
+      return geglu(gate, up);
+  }
+  RF_UNREACHABLE();
+}
 
 Tensor MlpImpl::forward(const Tensor& x) {
   const auto type = x.scalar_type();
   if (!gate_proj->takes_packed(type) || !up_proj->takes_packed(type) || !down_proj->takes_packed(type)) {
-    return down_proj(swiglu(gate_proj(x), up_proj(x)));
+    return down_proj(gated(gate_proj(x), up_proj(x)));
   }
   const Tensor packed = pack_tokens(x);
-  const Tensor inner = swiglu(gate_proj->forward_packed(packed), up_proj->forward_packed(packed));
+  const Tensor inner = gated(gate_proj->forward_packed(packed), up_proj->forward_packed(packed));
   return unpack_tokens(down_proj->forward_packed(inner), x.size(0));
 }
 
@@ -103,13 +129,24 @@ DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& c, int64_t layer)
       post_attention_layernorm(
           register_module("post_attention_layernorm", RmsNorm(c.hidden_size, c.rms_norm_eps))),
       self_attn(register_module("self_attn", Attention(c, layer))),
-      mlp(register_module("mlp", Mlp(c))) {}
+      mlp(register_module("mlp", Mlp(c))) {
+  if (!c.post_norms) return;
+  const auto norm = [&](const char* name) { return register_module(name, RmsNorm(c.hidden_size, c.rms_norm_eps)); };
+  pre_feedforward_layernorm = norm("pre_feedforward_layernorm");
+  post_feedforward_layernorm = norm("post_feedforward_layernorm");
+}
 
 Tensor DecoderLayerImpl::forward(const Tensor& x, const std::vector<int64_t>& bounds,
                                  torch::ScalarType compute) {
   const Tensor normed = input_layernorm(x);
-  const Tensor attended = x + self_attn(normed, normed.to(compute), bounds);
-  return attended + mlp(post_attention_layernorm(attended).to(compute));
+  const Tensor attention = self_attn(normed, normed.to(compute), bounds);
+  if (pre_feedforward_layernorm.is_empty()) {
+    const Tensor attended = x + attention;
+    return attended + mlp(post_attention_layernorm(attended).to(compute));
+  }
+  const Tensor attended = x + post_attention_layernorm(attention.to(torch::kFloat32));
+  const Tensor output = mlp(pre_feedforward_layernorm(attended).to(compute));
+  return attended + post_feedforward_layernorm(output.to(torch::kFloat32));
 }
 
 CausalLmImpl::CausalLmImpl(const ModelConfig& config, uint64_t seed) : config_(config) {

@@ -14,17 +14,18 @@
 
 namespace ringflash {
 
-/// A bias-free weight matrix [out, in] whose product runs in a lower precision than the weight is kept in,
+/// A weight matrix [out, in], and a bias [out] where wanted, whose product runs in a lower precision than the weight is kept in,
 /// and which may multiply with less than it keeps: masked and quantised (DESIGN section 5).
 class LinearImpl : public torch::nn::Module {
  public:
-  LinearImpl(int64_t in, int64_t out);
+  LinearImpl(int64_t in, int64_t out, bool with_bias = false);
   /// x [T, in] in the compute precision -> [T, out] in x's.
   torch::Tensor forward(const torch::Tensor& x);
   torch::Tensor weight;
+  torch::Tensor bias;  ///< empty for none
 
   /// Whether x of this type may come packed (ops/block_linear.h), which spares layers in a row the packing.
-  bool takes_packed(torch::ScalarType type) const { return view.tiles && type == packed_type() && !observer; }
+  bool takes_packed(torch::ScalarType type) const { return view.tiles && type == packed_type() && !observer && !bias.defined(); }
   /// Packed x -> packed.
   torch::Tensor forward_packed(const torch::Tensor& x);
 
@@ -39,7 +40,7 @@ TORCH_MODULE(Linear);
 class RmsNormImpl : public torch::nn::Module {
  public:
   RmsNormImpl(int64_t width, double epsilon);
-  /// x [T, D] fp32 -> fp32.
+  /// x [..., width] fp32 -> fp32.
   torch::Tensor forward(const torch::Tensor& x);
   torch::Tensor weight;
 
@@ -55,6 +56,7 @@ class AttentionImpl : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& x_compute,
                         const std::vector<int64_t>& bounds);
   Linear q_proj{nullptr}, k_proj{nullptr}, v_proj{nullptr}, o_proj{nullptr}, router{nullptr};
+  RmsNorm q_norm{nullptr}, k_norm{nullptr};
 
  private:
   int64_t heads_, key_value_heads_, head_dim_;
@@ -67,6 +69,11 @@ class MlpImpl : public torch::nn::Module {
   explicit MlpImpl(const ModelConfig& config);
   torch::Tensor forward(const torch::Tensor& x);
   Linear gate_proj{nullptr}, up_proj{nullptr}, down_proj{nullptr};
+
+ private:
+  torch::Tensor gated(const torch::Tensor& gate, const torch::Tensor& up) const;
+
+  Activation activation_;
 };
 TORCH_MODULE(Mlp);
 
@@ -76,7 +83,10 @@ class DecoderLayerImpl : public torch::nn::Module {
   /// The residual stream x [T, D] fp32 -> fp32; matrix products in `compute`.
   torch::Tensor forward(const torch::Tensor& x, const std::vector<int64_t>& bounds,
                         torch::ScalarType compute);
-  RmsNorm input_layernorm{nullptr}, post_attention_layernorm{nullptr};
+  RmsNorm input_layernorm{nullptr};
+  /// Of the MLP's input; with post_norms of attention's output, and the next two are of the MLP's input and output.
+  RmsNorm post_attention_layernorm{nullptr};
+  RmsNorm pre_feedforward_layernorm{nullptr}, post_feedforward_layernorm{nullptr};
   Attention self_attn{nullptr};
   Mlp mlp{nullptr};
 };

@@ -5,6 +5,7 @@
 
 #include "format/tiny_checkpoint.h"
 #include "model/presets.h"
+#include "support/tiny_model.h"
 #include "temporary_directory.h"
 #include "text/sentencepiece_model.h"
 
@@ -45,6 +46,11 @@ TEST_F(ConfigGgufTest, EveryNumberComesBackExactly) {
   configs[0].sparsity = {SparsePattern::kBlock, 16, 8, {"k_proj=fine", "v_proj=none"}};
   configs[1].ring.top_pages_factor = 7;
   configs[1].ring.top_pages_run = 64;
+  configs[2].rope_scaling = {.type = RopeScalingType::kYarn, .factor = 3.7, .original_positions = 4096};
+  configs[3].rope_scaling = {.type = RopeScalingType::kLlama3, .factor = 32, .original_positions = 8192};
+  for (const char* architecture : testing::kImportedArchitectures) {
+    configs.push_back(testing::tiny_imported_config(architecture));
+  }
   for (const ModelConfig& config : configs) {
     GgufWriter writer;
     write_config(config, writer);
@@ -70,16 +76,23 @@ TEST_F(ConfigGgufTest, StandardKeysAreWhereToolsLookForThem) {
             GgufValue(GgufArray(std::vector<std::string>{"ring", "full"})));
 }
 
+constexpr std::string_view kAddedLater[] = {
+    "ringflash.ring.top_pages_factor",  "ringflash.ring.top_pages_run",   "ringflash.attention.mode",
+    "ringflash.activation",             "ringflash.attention.bias",       "ringflash.attention.qk_norm",
+    "ringflash.post_norms",             "ringflash.rope.freq_base_swa",   "ringflash.attention.sliding_window"};
+
 TEST_F(ConfigGgufTest, OlderFilesLackTheKeysThatWereAddedLater) {
   GgufWriter current;
   write_config(tiny_config(), current);
   GgufWriter older;
   const GgufFile file = reopen(current);
   for (const auto& [key, value] : file.metadata()) {
-    if (key.find("top_pages") == std::string::npos && key != "ringflash.attention.mode") older.set(key, value);
+    const bool scaling = key.find("rope.scaling") != std::string::npos;
+    const bool added_later = std::ranges::find(kAddedLater, key) != std::end(kAddedLater);
+    if (!scaling && !added_later) older.set(key, value);
   }
   const GgufFile old_file = reopen(older);
-  EXPECT_EQ(old_file.metadata().size(), file.metadata().size() - 3);
+  EXPECT_EQ(old_file.metadata().size(), file.metadata().size() - 8 - std::size(kAddedLater));
   const auto read = read_config(old_file);
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, tiny_config());
@@ -94,7 +107,7 @@ TEST_F(ConfigGgufTest, ErrorsNameTheKey) {
   EXPECT_EQ(error_with("ringflash.ring.window", uint32_t{33}),
             place + "'window' must be a multiple of stride (16), found 33");
   EXPECT_EQ(error_with("ringflash.attention.kinds", GgufArray(std::vector<std::string>{"ring", "oval"})),
-            place + "'attention' must be \"ring\" or \"full\", found 'oval'");
+            place + "'attention' must be \"ring\", \"full\" or \"sliding\", found 'oval'");
   EXPECT_EQ(error_with("ringflash.attention.mode", std::string("both")),
             place + "'attention_mode' must be \"causal\" or \"bidirectional\", found 'both'");
   EXPECT_EQ(error_with("ringflash.ring.top_pages_factor", uint32_t{0}),

@@ -6,6 +6,7 @@
 
 #include "format/tiny_checkpoint.h"
 #include "model/presets.h"
+#include "support/tiny_model.h"
 
 namespace ringflash {
 namespace {
@@ -47,6 +48,11 @@ TEST(ConfigJson, EveryNumberComesBackExactly) {
   configs[1].ring.select = GlobalSelect::kTopPages;
   configs[1].ring.top_pages_factor = 7;
   configs[1].ring.top_pages_run = 64;
+  configs[2].rope_scaling = {.type = RopeScalingType::kYarn, .factor = 3.7, .original_positions = 4096};
+  configs[3].rope_scaling = {.type = RopeScalingType::kLlama3, .factor = 32, .original_positions = 8192};
+  for (const char* architecture : testing::kImportedArchitectures) {
+    configs.push_back(testing::tiny_imported_config(architecture));
+  }
   configs[2].sparsity = {SparsePattern::kFine, 16, 4, {"layers.0.=none", "down_proj=block"}};
   for (const ModelConfig& config : configs) {
     const auto read = config_from_json(config_to_json(config));
@@ -68,7 +74,12 @@ TEST(ConfigJson, WritesHuggingFacesNames) {
                          {"max_position_embeddings", 64},
                          {"rms_norm_eps", 1.1e-5},
                          {"rope_theta", 12345.678901234567},
+                         {"rope_scaling", nullptr},
                          {"embedding_multiplier", 8.1},
+                         {"hidden_act", "silu"},
+                         {"attention_bias", false},
+                         {"qk_norm", false},
+                         {"post_norms", false},
                          {"tie_word_embeddings", true},
                          {"bos_token_id", 1},
                          {"eos_token_id", 2},
@@ -81,6 +92,8 @@ TEST(ConfigJson, WritesHuggingFacesNames) {
                          {"top_pages_factor", 2},
                          {"top_pages_run", 32},
                          {"attention", {"ring", "full"}},
+                         {"sliding_window", 0},
+                         {"rope_local_base_freq", 0.0},
                          {"attention_mode", "causal"},
                          {"sparsity", "none"},
                          {"sparsity_keep", 12},
@@ -149,13 +162,48 @@ TEST(ConfigJson, ALlamaConfigIsAllFullAndDense) {
 }
 
 TEST(ConfigJson, LlamaVariantsThatWeDoNotComputeAreRefused) {
-  EXPECT_EQ(error_of(with({{"hidden_act", "gelu"}})), "'hidden_act' must be \"silu\", found \"gelu\"");
-  EXPECT_EQ(error_of(with({{"attention_bias", true}})), "'attention_bias' must be false, found true");
-  EXPECT_EQ(error_of(with({{"rope_scaling", {{"type", "linear"}}}})),
-            "'rope_scaling' must be null, found {\"type\":\"linear\"}");
+  EXPECT_EQ(error_of(with({{"hidden_act", "gelu"}})), "'hidden_act' must be \"silu\" or \"gelu_pytorch_tanh\", found 'gelu'");
+  EXPECT_EQ(error_of(with({{"model_type", "llama"}, {"attention_bias", true}})),
+            "'attention_bias' must be false in a Llama config (there o_proj has a bias as well), found true");
+  EXPECT_EQ(error_of(with({{"mlp_bias", true}})), "'mlp_bias' must be false, found true");
   EXPECT_EQ(error_of(with({{"model_type", "mistral"}})),
             "'model_type' must be \"ringflash\" or \"llama\", found \"mistral\"");
   EXPECT_EQ(error_of(with({{"model_type", 3}})), "'model_type' must be \"ringflash\" or \"llama\", found 3");
+}
+
+TEST(ConfigJson, RopeScalingIsReadAsHuggingFaceWritesIt) {
+  const auto scaling = [](const json& value) {
+    return config_from_json(with({{"rope_scaling", value}}).dump()).value().rope_scaling;
+  };
+  EXPECT_EQ(scaling({{"rope_type", "default"}}), RopeScaling());
+  const RopeScaling linear{.type = RopeScalingType::kLinear, .factor = 2};
+  EXPECT_EQ(scaling({{"type", "linear"}, {"factor", 2.0}}), linear);
+  EXPECT_EQ(scaling({{"rope_type", "linear"}, {"factor", 2}, {"rope_theta", 5e5}}), linear);
+  const RopeScaling yarn = scaling({{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32768}});
+  EXPECT_EQ(yarn.attention_factor, yarn_attention_factor(4));
+  EXPECT_EQ(yarn.original_positions, 32768);
+}
+
+TEST(ConfigJson, RopeScalingThatWeDoNotComputeIsRefused) {
+  const auto error = [](const json& value) { return error_of(with({{"rope_scaling", value}})); };
+  EXPECT_EQ(error({{"rope_type", "longrope"}, {"factor", 2}}),
+            "'rope_scaling.rope_type' must be \"default\", \"linear\", \"llama3\" or \"yarn\", found 'longrope'");
+  EXPECT_EQ(error({{"factor", 2}}), "'rope_scaling.rope_type' must be a string, found null");
+  EXPECT_EQ(error({{"type", "linear"}}), "'rope_scaling.factor' must be a number, found null");
+  EXPECT_EQ(error({{"type", "linear"}, {"factor", 0.5}}),
+            "'rope_scaling.factor' must be a number from 1 to 1e6, found 0.500000");
+  EXPECT_EQ(error({{"type", "linear"}, {"factor", 2}, {"mscale", 1}}),
+            "'rope_scaling' of type linear has an unknown key 'mscale'");
+  EXPECT_EQ(error(7), "'rope_scaling' must be an object or null, found 7");
+  EXPECT_NE(error({{"type", "yarn"}, {"factor", 2}, {"original_max_position_embeddings", -1}}), "accepted");
+  EXPECT_NE(error({{"type", "yarn"}, {"factor", 2}, {"original_max_position_embeddings", 1.5}}), "accepted");
+}
+
+TEST(ConfigJson, SlidingLayersNeedAWindow) {
+  EXPECT_EQ(error_of(with({{"attention", "sliding"}})), "'sliding_window' must be between 1 and 16777216, found 0");
+  EXPECT_EQ(error_of(with({{"attention", "sliding"}, {"sliding_window", 5}})), "accepted");
+  EXPECT_EQ(error_of(with({{"attention", "sliding"}, {"sliding_window", 5}, {"rope_local_base_freq", 0.5}})),
+            "'rope_local_base_freq' must be 0 or in [1, 1e12], found 0.500000");
 }
 
 TEST(ConfigJson, UnknownKeysAreNamedAndNearOnesSuggested) {
@@ -194,7 +242,7 @@ TEST(ConfigJson, WrongTypesNameKeyTypeAndFinding) {
   EXPECT_EQ(error_of(with({{"attention", 1}})), "'attention' must be a string or a list of strings, found 1");
   EXPECT_EQ(error_of(with({{"attention", {"ring", 1}}})), "'attention' must be a list of strings, found 1");
   EXPECT_EQ(error_of(with({{"attention", {"ring", "oval"}}})),
-            "'attention' must be \"ring\" or \"full\", found 'oval'");
+            "'attention' must be \"ring\", \"full\" or \"sliding\", found 'oval'");
 }
 
 TEST(ConfigJson, ImpossibleShapesAreRefused) {

@@ -37,7 +37,7 @@ std::vector<double> rotate(const AttentionShape& shape, const double* x, int64_t
   std::vector<double> y(at(shape.head_dim));
   for (int64_t i = 0; i < half; ++i) {
     const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(shape.head_dim);
-    const double angle = sign * static_cast<double>(position) * std::pow(shape.rope_theta, exponent);
+    const double angle = sign * static_cast<double>(position) * std::pow(shape.rope.theta, exponent);
     const std::complex<double> turned = std::complex<double>(x[i], x[i + half]) * std::polar(1.0, angle);
     y[at(i)] = turned.real();
     y[at(i + half)] = turned.imag();
@@ -233,6 +233,9 @@ Visibility visibility(const NaiveInput& input, const NaivePages& pages, int64_t 
     return pages.paged[at(u)] ? Visibility::kGlobal : Visibility::kNone;
   }
   if (u > t) return Visibility::kNone;
+  if (shape.kind == AttentionKind::kSliding) {
+    return t - u < shape.sliding_window ? Visibility::kLocal : Visibility::kNone;
+  }
   if (shape.kind == AttentionKind::kFull || chunk_u >= chunk_t - m) return Visibility::kLocal;
   if (u - document.begin < shape.ring.sink_tokens) return Visibility::kGlobal;
   if (!pages.paged[at(u)]) return Visibility::kNone;

@@ -143,7 +143,7 @@ TEST(RingAttention, MatchesTheDefinitionAtEveryHeadDimension) {
   shape.heads = 2;
   shape.key_value_heads = 1;
   shape.ring = RingGeometry{};
-  for (const int64_t head_dim : {32, 64, 80, 128}) {
+  for (const int64_t head_dim : {32, 64, 80, 128, 256}) {
     SCOPED_TRACE("head_dim = " + std::to_string(head_dim));
     shape.head_dim = head_dim;
     const int64_t s = shape.ring.stride, w = shape.ring.window;
@@ -278,6 +278,23 @@ TEST(RingAttention, FullKindSeesEveryEarlierToken) {
     SCOPED_TRACE("n = " + std::to_string(n));
     expect_matches_definition(make_batch(shape, {0, n}));
   }
+}
+
+// Windows of one key, within a block, of whole blocks, across several, and longer than all; documents longer than one
+// backward segment.
+TEST(RingAttention, SlidingKindSeesTheLastTokens) {
+  AttentionShape shape = small_shape();
+  shape.kind = AttentionKind::kSliding;
+  for (const int64_t window : {1, 2, 31, 32, 33, 64, 100, 500}) {
+    SCOPED_TRACE("window = " + std::to_string(window));
+    shape.sliding_window = window;
+    for (const int64_t n : {1, 33, 65, 150}) expect_matches_definition(make_batch(shape, {0, n}));
+    expect_matches_definition(make_batch(shape, {0, 5, 137, 138, 200}));
+  }
+  shape.heads = shape.key_value_heads = 1;
+  shape.head_dim = 8;
+  shape.sliding_window = 70;
+  expect_matches_definition(make_batch(shape, {0, 1100}));
 }
 
 TEST(RingAttention, HeadsAndGroupsOfEverySize) {

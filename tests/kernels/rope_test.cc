@@ -69,5 +69,64 @@ TEST(Rope, UnrotateUndoesRotateInPlace) {
   expect_close(y, x, {.absolute = 16 * 0x1p-24 * 4});  // two rotations of values below 4, 8 roundings each
 }
 
+// By wavelengths, as the definition has it.
+TEST(RopeFrequencies, Llama3SlowsLongWavesDown) {
+  const RopeParameters plain{.theta = 500000};
+  RopeParameters scaled = plain;
+  scaled.scaling.type = RopeScalingType::kLlama3;
+  scaled.scaling.factor = 8;
+  scaled.scaling.original_positions = 8192;
+  const auto before = kernels::rope_frequencies(128, plain), after = kernels::rope_frequencies(128, scaled);
+  ASSERT_EQ(after.size(), 64u);
+  int kept = 0, slowed = 0;
+  for (size_t i = 0; i < after.size(); ++i) {
+    const double wave = 2 * M_PI / before[i];
+    double expected = before[i];
+    if (wave > 8192) {
+      expected /= 8;
+      ++slowed;
+    } else if (wave >= 8192.0 / 4) {
+      const double smooth = (8192 / wave - 1) / (4 - 1);
+      expected = (1 - smooth) * before[i] / 8 + smooth * before[i];
+    } else {
+      ++kept;
+    }
+    EXPECT_NEAR(after[i], expected, 1e-15 * before[i] + 1e-18) << i;
+  }
+  EXPECT_GT(kept, 20);
+  EXPECT_GT(slowed, 20);
+}
+
+// Qwen 2.5's setting: pairs below that which turns 32 times in 32768 positions stay, those above the one that turns once
+// are divided by 4, and between lies a straight ramp.
+TEST(RopeFrequencies, YarnRampsBetweenTwoPairs) {
+  RopeParameters scaled{.theta = 1e6};
+  scaled.scaling.type = RopeScalingType::kYarn;
+  scaled.scaling.factor = 4;
+  scaled.scaling.original_positions = 32768;
+  scaled.scaling.attention_factor = yarn_attention_factor(4);
+  EXPECT_NEAR(scaled.scaling.attention_factor, 1.1386294361, 1e-9);
+  const auto before = kernels::rope_frequencies(128, {.theta = 1e6}), after = kernels::rope_frequencies(128, scaled);
+  const auto turns = [&](size_t pair) { return 32768 * before[pair] / (2 * M_PI); };
+  ASSERT_GT(turns(23), 32);
+  ASSERT_LT(turns(24), 32);
+  ASSERT_GT(turns(39), 1);
+  ASSERT_LT(turns(40), 1);
+  for (size_t i = 0; i < after.size(); ++i) {
+    const double slowed = i <= 23 ? 0 : i >= 40 ? 1 : (static_cast<double>(i) - 23) / (40 - 23);
+    EXPECT_NEAR(after[i] / before[i], 1 - slowed * 3 / 4, 1e-12) << i;
+  }
+  const kernels::RopeTable table = kernels::make_rope_table(0, 1, 128, scaled);
+  EXPECT_EQ(table.cosine[0], static_cast<float>(scaled.scaling.attention_factor));
+}
+
+TEST(RopeFrequencies, LinearDividesAll) {
+  RopeParameters scaled{.theta = 100};
+  scaled.scaling.type = RopeScalingType::kLinear;
+  scaled.scaling.factor = 8;
+  const auto before = kernels::rope_frequencies(6, {.theta = 100}), after = kernels::rope_frequencies(6, scaled);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(after[i], before[i] / 8);
+}
+
 }  // namespace
 }  // namespace ringflash::testing

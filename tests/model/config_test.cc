@@ -172,7 +172,7 @@ TEST(Names, AreParsedBack) {
     EXPECT_EQ(parse_attention_mode(to_string(mode)).value(), mode);
   }
   EXPECT_EQ(parse_attention_kind("Ring").error().message,
-            "'attention' must be \"ring\" or \"full\", found 'Ring'");
+            "'attention' must be \"ring\", \"full\" or \"sliding\", found 'Ring'");
 }
 
 }  // namespace

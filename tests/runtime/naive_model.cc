@@ -36,6 +36,29 @@ void append(const Row& x, Row& all) {
   all.insert(all.end(), x.begin(), x.end());
 }
 
+/// x W^T, with what the model adds to it, and its heads normed where they are.
+Row project(const ModelConfig& c, const TinyWeights& weights, int64_t layer, const std::string& name, const Row& x) {
+  const auto weight = [&](const std::string& suffix) -> const std::vector<float>& {
+    return weights.at(layer_tensor(layer, "self_attn." + name + suffix));
+  };
+  Row y = times(weight("_proj.weight"), x);
+  if (c.attention_bias) {
+    const std::vector<float>& bias = weight("_proj.bias");
+    for (size_t i = 0; i < y.size(); ++i) y[i] += bias[i];
+  }
+  if (!c.qk_norm || name == "v") return y;
+  Row normed;
+  for (auto head = y.begin(); head != y.end(); head += c.head_dim) {
+    append(rms_norm(Row(head, head + c.head_dim), weight("_norm.weight"), c.rms_norm_eps), normed);
+  }
+  return normed;
+}
+
+double activated(const ModelConfig& c, double x) {
+  if (c.hidden_act == Activation::kSilu) return x / (1 + std::exp(-x));
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
 /// One layer's attention before o_proj. x is what q_proj is given.
 Rows attend(const ModelConfig& c, const TinyWeights& weights, int64_t layer, const Rows& x) {
   const auto weight = [&](const char* name) -> const std::vector<float>& {
@@ -46,19 +69,20 @@ Rows attend(const ModelConfig& c, const TinyWeights& weights, int64_t layer, con
                              .heads = c.num_attention_heads,
                              .key_value_heads = c.num_key_value_heads,
                              .head_dim = c.head_dim,
-                             .rope_theta = c.rope_theta,
+                             .rope = c.rope(c.attention[layer]),
                              .kind = c.attention[layer],
                              .mode = c.attention_mode,
-                             .ring = c.ring},
+                             .ring = c.ring,
+                             .sliding_window = c.sliding_window},
                    .bounds = {0, tokens},
                    .q = {},
                    .k = {},
                    .v = {},
                    .router = {}};
   for (const Row& row : x) {
-    append(times(weight("self_attn.q_proj.weight"), row), input.q);
-    append(times(weight("self_attn.k_proj.weight"), row), input.k);
-    append(times(weight("self_attn.v_proj.weight"), row), input.v);
+    append(project(c, weights, layer, "q", row), input.q);
+    append(project(c, weights, layer, "k", row), input.k);
+    append(project(c, weights, layer, "v", row), input.v);
     if (c.has_router(layer)) append(times(weight("self_attn.router.weight"), row), input.router);
   }
   const Row out = naive_attention(input).out;
@@ -76,12 +100,17 @@ void run_layer(const ModelConfig& c, const TinyWeights& weights, int64_t layer, 
   for (const Row& row : hidden) x.push_back(rms_norm(row, weight("input_layernorm.weight"), c.rms_norm_eps));
   const Rows attended = attend(c, weights, layer, x);
   for (size_t t = 0; t < hidden.size(); ++t) {
-    add(times(weight("self_attn.o_proj.weight"), attended[t]), hidden[t]);
-    const Row y = rms_norm(hidden[t], weight("post_attention_layernorm.weight"), c.rms_norm_eps);
+    const auto add_output = [&](Row output, const char* norm) {
+      if (c.post_norms) output = rms_norm(output, weight(norm), c.rms_norm_eps);
+      add(output, hidden[t]);
+    };
+    add_output(times(weight("self_attn.o_proj.weight"), attended[t]), "post_attention_layernorm.weight");
+    const char* norm = c.post_norms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight";
+    const Row y = rms_norm(hidden[t], weight(norm), c.rms_norm_eps);
     const Row up = times(weight("mlp.up_proj.weight"), y);
     Row gate = times(weight("mlp.gate_proj.weight"), y);
-    for (size_t i = 0; i < gate.size(); ++i) gate[i] *= up[i] / (1 + std::exp(-gate[i]));
-    add(times(weight("mlp.down_proj.weight"), gate), hidden[t]);
+    for (size_t i = 0; i < gate.size(); ++i) gate[i] = activated(c, gate[i]) * up[i];
+    add_output(times(weight("mlp.down_proj.weight"), gate), "post_feedforward_layernorm.weight");
   }
 }
 

@@ -85,6 +85,9 @@ std::vector<TinyModelOptions> variants() {
   all[10].config.ring.global_rope = true;
   all[10].config.ring.top_pages_run = 1;
   all[11].matrices = GgufType::kQ4_0;
+  for (const char* architecture : testing::kImportedArchitectures) {
+    all.emplace_back().config = testing::tiny_imported_config(architecture);
+  }
   for (size_t i = 0; i < all.size(); ++i) all[i].seed = i + 1;
   return all;
 }

@@ -106,6 +106,28 @@ ModelConfig tiny_ring_config() {
   return c;
 }
 
+ModelConfig tiny_imported_config(const std::string& architecture) {
+  ModelConfig c = tiny_ring_config();
+  c.num_hidden_layers = 2;
+  c.embedding_multiplier = 1;
+  c.ring = {};
+  c.attention.assign(2, AttentionKind::kFull);
+  if (architecture == "llama") return c;
+  c.rope_theta = 1e6;
+  c.attention_bias = architecture == "qwen2";
+  c.qk_norm = architecture != "qwen2";
+  if (c.qk_norm) c.head_dim = 32;  // so that all heads are wider than the model
+  c.tie_word_embeddings = architecture != "qwen3";
+  if (architecture != "gemma3") return c;
+  c.post_norms = true;
+  c.hidden_act = Activation::kGeluTanh;
+  c.embedding_multiplier = std::sqrt(static_cast<double>(c.hidden_size));
+  c.attention[0] = AttentionKind::kSliding;
+  c.sliding_window = 24;
+  c.rope_local_base_freq = 10000;
+  return c;
+}
+
 Vocabulary byte_vocabulary(int64_t size) {
   Vocabulary vocabulary;
   vocabulary.pieces = {

@@ -17,6 +17,10 @@ namespace ringflash::testing {
 /// vocabulary. Widths are multiples of 32, as Q8_0 wants them.
 ModelConfig tiny_ring_config();
 
+/// Two layers as imports of "llama", "qwen2", "qwen3" and "gemma3" come out; the same vocabulary.
+ModelConfig tiny_imported_config(const std::string& architecture);
+inline constexpr const char* kImportedArchitectures[] = {"llama", "qwen2", "qwen3", "gemma3"};
+
 struct TinyModelOptions {
   ModelConfig config = tiny_ring_config();
   GgufType matrices = GgufType::kF32;  ///< type of all but norms and routers: F32, BF16, Q8_0 or Q4_0

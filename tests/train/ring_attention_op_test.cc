@@ -46,6 +46,15 @@ AttentionOptions both_ways(AttentionOptions options) {
   return options;
 }
 
+AttentionOptions sliding(int64_t window) {
+  return {.kind = AttentionKind::kSliding, .ring = {}, .sliding_window = window};
+}
+
+AttentionOptions stretched(AttentionOptions options) {
+  options.rope.scaling = {.type = RopeScalingType::kYarn, .factor = 4, .original_positions = 16, .attention_factor = 1.1};
+  return options;
+}
+
 const Case kCases[] = {
     {"full", as_full(ring(0.25, 2, false)), 4, 2, 16, {0, 50}},
     {"ring", ring(0.25, 2, false), 4, 2, 16, {0, 97}},
@@ -64,6 +73,9 @@ const Case kCases[] = {
     {"window both ways", both_ways(ring(0.0, 2, false)), 2, 1, 16, {0, 70}},
     {"both ways, packed", both_ways(ring(0.5, 0, false)), 4, 2, 16, {0, 1, 33, 41, 130}},
     {"top pages mean nothing both ways", both_ways(top_pages(4, 2, false)), 2, 1, 16, {0, 88}},
+    {"sliding", sliding(20), 4, 2, 16, {0, 1, 33, 130}},
+    {"sliding by one", sliding(1), 2, 1, 8, {0, 40}},
+    {"stretched", stretched(ring(0.25, 2, true)), 4, 2, 16, {0, 97}},
 };
 
 const Case& find_case(const std::string& name) {
@@ -154,7 +166,7 @@ TEST(RingAttentionOp, IsRegisteredForPython) {
   for (Case c : {find_case("top pages"), find_case("both ways"), find_case("full")}) {
     SCOPED_TRACE(c.name);
     const Leaves x = make_leaves(c, testing::float_leaf);
-    c.options.rope_theta = 500;
+    c.options.rope.theta = 500;
     const RingGeometry& ring = c.options.ring;
     torch::jit::Stack stack = {x.q,
                                x.k,
@@ -167,7 +179,7 @@ TEST(RingAttentionOp, IsRegisteredForPython) {
                                ring.global_ratio,
                                ring.sink_tokens,
                                ring.global_rope,
-                               c.options.rope_theta,
+                               c.options.rope.theta,
                                ring.select == GlobalSelect::kTopPages,
                                ring.top_pages_factor,
                                ring.top_pages_run,
@@ -191,7 +203,7 @@ TEST(RingAttentionOp, TheSchemasDefaultsAreOurs) {
   EXPECT_EQ(defaults.at("global_ratio").toDouble(), ours.ring.global_ratio);
   EXPECT_EQ(defaults.at("sink_tokens").toInt(), ours.ring.sink_tokens);
   EXPECT_EQ(defaults.at("global_rope").toBool(), ours.ring.global_rope);
-  EXPECT_EQ(defaults.at("rope_theta").toDouble(), ours.rope_theta);
+  EXPECT_EQ(defaults.at("rope_theta").toDouble(), ours.rope.theta);
   EXPECT_FALSE(defaults.at("top_pages").toBool());
   EXPECT_EQ(defaults.at("top_pages_factor").toInt(), ours.ring.top_pages_factor);
   EXPECT_EQ(defaults.at("top_pages_run").toInt(), ours.ring.top_pages_run);

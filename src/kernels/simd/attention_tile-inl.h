@@ -23,6 +23,7 @@ inline constexpr int kLeastGradVecs = kSlotNumbers;
 /// Keys handled between two looks at the maximum. The more there are, the less often sums leave the
 /// registers; the logits of a full tile should stay in the L1 cache.
 inline constexpr int64_t kStepKeys = kSlotNumbers == 2 ? 128 : 64;
+static_assert(kSpanSteps % kStepKeys == 0);
 
 inline constexpr float kLog2E = 1.44269504f;
 inline constexpr float kLn2 = 0.693147181f;
