@@ -22,6 +22,7 @@ namespace {
 constexpr const char* kExamples = R"(Examples:
   ringflash train --data docs/ --out run/ --preset nano --steps 2000
   ringflash train --data docs/ --out run/ --resume
+  ringflash train --data docs/ --out run/ --preset small --seq 8192 --activation-budget 40%
   ringflash train --data more.txt --out tuned/ --from run/ --set learning_rate=3e-4)";
 
 constexpr const char* kOutput = R"(Into --out go, whole or not at all:
@@ -33,7 +34,7 @@ constexpr const char* kOutput = R"(Into --out go, whole or not at all:
 struct Arguments {
   TrainRequest request;
   CommonOptions common;
-  std::string config, from, teacher, device;
+  std::string config, from, teacher, device, activation_budget;
   int64_t steps = 0, sequence = 0;
   std::vector<std::string> settings;
 };
@@ -66,6 +67,8 @@ void add_train_options(CLI::App& app, Arguments& args) {
   app.add_option("--steps", args.steps, "Optimiser steps in all")->check(CLI::PositiveNumber);
   app.add_option("--seq", args.sequence, "Tokens in a row, with the ring geometry that suits it")
       ->check(CLI::PositiveNumber);
+  app.add_option("--activation-budget", args.activation_budget,
+                 "What activations may take, in bytes (800M, 3G) or of what they would (40%): the rest is computed again");
   app.add_option("--device", args.device, "cpu or cuda");
   app.add_option("--set", args.settings, "key=value, of the recipe or of config.json; may be repeated");
   app.add_flag("--resume", args.request.resume, "Go on from the newest checkpoint in --out, if there is one");
@@ -79,6 +82,11 @@ Status complete_request(Arguments& args) {
   if (!args.from.empty()) request.from = args.from;
   if (!args.teacher.empty()) request.teacher = args.teacher;
   if (request.config && request.from) return Error{"--config and --from exclude each other"};
+  if (!args.activation_budget.empty()) {
+    Result<ActivationBudget> budget = parse_activation_budget(args.activation_budget);
+    if (!budget) return budget.error().in("--activation-budget");
+    request.activation_budget = *budget;
+  }
   if (args.steps > 0) request.settings.emplace_back("max_steps", std::to_string(args.steps));
   if (args.sequence > 0) request.settings.emplace_back("sequence_length", std::to_string(args.sequence));
   if (!args.device.empty()) request.settings.emplace_back("device", args.device);

@@ -4,6 +4,7 @@
 
 #include "train/ops/fused.h"
 #include "train/ops/linear_loss.h"
+#include "train/ops/recompute.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -22,13 +23,26 @@ AttentionOptions attention_options(const ModelConfig& config, int64_t layer) {
 
 constexpr double kEmbeddingDeviation = 0.02;
 
+NormedInput normed_input(RmsNorm norm, const Tensor& x, torch::ScalarType compute, Recompute recompute) {
+  const Tensor full = norm(x);
+  NormedInput result{full, full.to(compute), {}, {}};
+  if (recompute == Recompute::kNothing) return result;
+  result.full_again = [norm, kept = x.detach()]() mutable {
+    const torch::NoGradGuard no_grad;
+    return norm(kept);
+  };
+  result.compute_again = [again = result.full_again, compute] { return again().to(compute); };
+  return result;
+}
+
 /// The products of several layers with one x, which is packed once.
-std::vector<Tensor> apply_each(const Tensor& x, std::initializer_list<Linear> layers) {
+std::vector<Tensor> apply_each(const NormedInput& input, std::initializer_list<Linear> layers) {
+  const Tensor& x = input.compute;
   Tensor packed;
   std::vector<Tensor> products;
   for (Linear layer : layers) {
     if (!layer->takes_packed(x.scalar_type())) {
-      products.push_back(layer(x));
+      products.push_back(layer(x, input.compute_again));
       continue;
     }
     if (!packed.defined()) packed = pack_tokens(x);
@@ -53,11 +67,15 @@ LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias)
   if (with_bias) bias = register_parameter("bias", torch::zeros({out}));
 }
 
-Tensor LinearImpl::forward(const Tensor& x) {
+Tensor LinearImpl::forward(const Tensor& x, const Again& again) {
   if (observer) observer(x);
-  const bool sparse = view.tiles && x.scalar_type() == packed_type();
-  const Tensor product = sparse ? block_linear(x, weight, view.tiles, view.tile_gradient)
-                                : torch::linear(x, seen_weight(weight, view, x.scalar_type()));
+  Tensor product;
+  if (view.tiles && x.scalar_type() == packed_type()) {
+    product = block_linear(x, weight, view.tiles, view.tile_gradient);
+  } else {
+    const Tensor seen = seen_weight(weight, view, x.scalar_type());
+    product = again ? forgetful_linear(x, seen, again) : torch::linear(x, seen);
+  }
   return bias.defined() ? product + bias.to(product.scalar_type()) : product;
 }
 
@@ -88,13 +106,13 @@ AttentionImpl::AttentionImpl(const ModelConfig& c, int64_t layer)
   if (c.has_router(layer)) router = register_module("router", Linear(c.hidden_size, c.num_key_value_heads));
 }
 
-Tensor AttentionImpl::forward(const Tensor& x, const Tensor& x_compute, const std::vector<int64_t>& bounds) {
-  const std::vector<Tensor> projected = apply_each(x_compute, {q_proj, k_proj, v_proj});
+Tensor AttentionImpl::forward(const NormedInput& x, const std::vector<int64_t>& bounds) {
+  const std::vector<Tensor> projected = apply_each(x, {q_proj, k_proj, v_proj});
   const Tensor q = normed_heads(projected[0].view({-1, heads_, head_dim_}), q_norm);
   const Tensor k = normed_heads(projected[1].view({-1, key_value_heads_, head_dim_}), k_norm);
   const Tensor v = projected[2].view({-1, key_value_heads_, head_dim_});
   // The router stays in fp32: the runtime must choose the same tokens.
-  const Tensor r = router.is_empty() ? Tensor() : router(x);
+  const Tensor r = router.is_empty() ? Tensor() : router(x.full, x.full_again);
   return o_proj(ring_attention(q, k, v, r, bounds, options_).flatten(1));
 }
 
@@ -114,14 +132,39 @@ Tensor MlpImpl::gated(const Tensor& gate, const Tensor& up) const {
   RF_UNREACHABLE();
 }
 
-Tensor MlpImpl::forward(const Tensor& x) {
-  const auto type = x.scalar_type();
-  if (!gate_proj->takes_packed(type) || !up_proj->takes_packed(type) || !down_proj->takes_packed(type)) {
-    return down_proj(gated(gate_proj(x), up_proj(x)));
+bool MlpImpl::takes_packed(torch::ScalarType type) const {
+  return gate_proj->takes_packed(type) && up_proj->takes_packed(type) && down_proj->takes_packed(type);
+}
+
+Tensor MlpImpl::forward(const NormedInput& input) {
+  const Tensor& x = input.compute;
+  if (!takes_packed(x.scalar_type())) {
+    const Tensor gate = gate_proj(x, input.compute_again), up = up_proj(x, input.compute_again);
+    const Tensor inner = gated(gate, up);
+    if (!input.compute_again) return down_proj(inner);
+    return down_proj(inner, Again([this, gate = gate.detach(), up = up.detach()] {
+                       const torch::NoGradGuard no_grad;
+                       return gated(gate, up);
+                     }));
   }
   const Tensor packed = pack_tokens(x);
   const Tensor inner = gated(gate_proj->forward_packed(packed), up_proj->forward_packed(packed));
   return unpack_tokens(down_proj->forward_packed(inner), x.size(0));
+}
+
+Tensor MlpImpl::forward_recomputed(const Tensor& x, RmsNorm norm, torch::ScalarType compute) {
+  if (takes_packed(compute)) {
+    const ModelPart whole = [this, norm, compute](const Tensor& kept) mutable {
+      return forward(normed_input(norm, kept, compute, Recompute::kNothing));
+    };
+    return recomputed(whole, x, {norm->weight, gate_proj->weight, up_proj->weight, down_proj->weight});
+  }
+  const ModelPart inner = [this, norm, compute](const Tensor& kept) mutable {
+    const Tensor normed = norm(kept).to(compute);
+    return gated(gate_proj(normed), up_proj(normed));
+  };
+  return recomputed_linear(inner, x, {norm->weight, gate_proj->weight, up_proj->weight},
+                           seen_weight(down_proj->weight, down_proj->view, compute));
 }
 
 DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& c, int64_t layer)
@@ -138,15 +181,21 @@ DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& c, int64_t layer)
 
 Tensor DecoderLayerImpl::forward(const Tensor& x, const std::vector<int64_t>& bounds,
                                  torch::ScalarType compute) {
-  const Tensor normed = input_layernorm(x);
-  const Tensor attention = self_attn(normed, normed.to(compute), bounds);
-  if (pre_feedforward_layernorm.is_empty()) {
-    const Tensor attended = x + attention;
-    return attended + mlp(post_attention_layernorm(attended).to(compute));
-  }
-  const Tensor attended = x + post_attention_layernorm(attention.to(torch::kFloat32));
-  const Tensor output = mlp(pre_feedforward_layernorm(attended).to(compute));
-  return attended + post_feedforward_layernorm(output.to(torch::kFloat32));
+  if (recompute != Recompute::kLayer || !torch::GradMode::is_enabled()) return forward_halves(x, bounds, compute);
+  const ModelPart whole = [this, bounds, compute](const Tensor& kept) { return forward_halves(kept, bounds, compute); };
+  return recomputed(whole, x, parameters());
+}
+
+Tensor DecoderLayerImpl::forward_halves(const Tensor& x, const std::vector<int64_t>& bounds,
+                                        torch::ScalarType compute) {
+  const Recompute level = recompute == Recompute::kLayer ? Recompute::kNothing : recompute;
+  const bool post_norms = !pre_feedforward_layernorm.is_empty();
+  const Tensor attention = self_attn(normed_input(input_layernorm, x, compute, level), bounds);
+  const Tensor attended = x + (post_norms ? post_attention_layernorm(attention.to(torch::kFloat32)) : attention);
+  RmsNorm norm = post_norms ? pre_feedforward_layernorm : post_attention_layernorm;
+  const Tensor output = level == Recompute::kMlp ? mlp->forward_recomputed(attended, norm, compute)
+                                                 : mlp(normed_input(norm, attended, compute, level));
+  return attended + (post_norms ? post_feedforward_layernorm(output.to(torch::kFloat32)) : output);
 }
 
 CausalLmImpl::CausalLmImpl(const ModelConfig& config, uint64_t seed) : config_(config) {

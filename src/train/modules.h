@@ -11,16 +11,26 @@
 #include "model/config.h"
 #include "train/ops/ring_attention.h"
 #include "train/ops/weight_view.h"
+#include "train/recompute_plan.h"
 
 namespace ringflash {
+
+using Again = std::function<torch::Tensor()>;
+
+/// The normed input of a layer's half, in fp32 and in the compute precision; how to get either again where neither is
+/// to be kept.
+struct NormedInput {
+  torch::Tensor full, compute;
+  Again full_again, compute_again;
+};
 
 /// A weight matrix [out, in], and a bias [out] where wanted, whose product runs in a lower precision than the weight is kept in,
 /// and which may multiply with less than it keeps: masked and quantised (DESIGN section 5).
 class LinearImpl : public torch::nn::Module {
  public:
   LinearImpl(int64_t in, int64_t out, bool with_bias = false);
-  /// x [T, in] in the compute precision -> [T, out] in x's.
-  torch::Tensor forward(const torch::Tensor& x);
+  /// x [T, in] in the compute precision -> [T, out] in x's. Where `again` gives x once more, x is not kept.
+  torch::Tensor forward(const torch::Tensor& x, const Again& again = {});
   torch::Tensor weight;
   torch::Tensor bias;  ///< empty for none
 
@@ -52,9 +62,8 @@ TORCH_MODULE(RmsNorm);
 class AttentionImpl : public torch::nn::Module {
  public:
   AttentionImpl(const ModelConfig& config, int64_t layer);
-  /// x [T, D]: the normed input, in fp32 for the router and in the compute precision for the projections.
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& x_compute,
-                        const std::vector<int64_t>& bounds);
+  /// x [T, D]: in fp32 for the router and in the compute precision for the projections.
+  torch::Tensor forward(const NormedInput& x, const std::vector<int64_t>& bounds);
   Linear q_proj{nullptr}, k_proj{nullptr}, v_proj{nullptr}, o_proj{nullptr}, router{nullptr};
   RmsNorm q_norm{nullptr}, k_norm{nullptr};
 
@@ -67,10 +76,14 @@ TORCH_MODULE(Attention);
 class MlpImpl : public torch::nn::Module {
  public:
   explicit MlpImpl(const ModelConfig& config);
-  torch::Tensor forward(const torch::Tensor& x);
+  /// x [T, D] in the compute precision -> the same shape and type.
+  torch::Tensor forward(const NormedInput& x);
+  /// The same of norm(x), x in fp32, keeping x alone.
+  torch::Tensor forward_recomputed(const torch::Tensor& x, RmsNorm norm, torch::ScalarType compute);
   Linear gate_proj{nullptr}, up_proj{nullptr}, down_proj{nullptr};
 
  private:
+  bool takes_packed(torch::ScalarType type) const;
   torch::Tensor gated(const torch::Tensor& gate, const torch::Tensor& up) const;
 
   Activation activation_;
@@ -83,12 +96,16 @@ class DecoderLayerImpl : public torch::nn::Module {
   /// The residual stream x [T, D] fp32 -> fp32; matrix products in `compute`.
   torch::Tensor forward(const torch::Tensor& x, const std::vector<int64_t>& bounds,
                         torch::ScalarType compute);
+  Recompute recompute = Recompute::kNothing;
   RmsNorm input_layernorm{nullptr};
   /// Of the MLP's input; with post_norms of attention's output, and the next two are of the MLP's input and output.
   RmsNorm post_attention_layernorm{nullptr};
   RmsNorm pre_feedforward_layernorm{nullptr}, post_feedforward_layernorm{nullptr};
   Attention self_attn{nullptr};
   Mlp mlp{nullptr};
+
+ private:
+  torch::Tensor forward_halves(const torch::Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute);
 };
 TORCH_MODULE(DecoderLayer);
 

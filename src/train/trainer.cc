@@ -22,6 +22,7 @@
 #include "train/metrics.h"
 #include "train/modules.h"
 #include "train/optimizer.h"
+#include "train/recompute_measure.h"
 #include "train/setup.h"
 #include "train/sparsifier.h"
 #include "train/torch_headers.h"
@@ -100,6 +101,7 @@ class Run {
   Status skip_batch(const std::string& wrong, MetricsLog& log);
   torch::Tensor loss_sum(const BatchTensors& batch);
   std::vector<PackedBatch> take_batches();
+  void plan_activations();
   Status evaluate(MetricsLog& log);
   Status save();
   Status keep_if_best();
@@ -198,6 +200,16 @@ Status Run::skip_batch(const std::string& wrong, MetricsLog& log) {
   return {};
 }
 
+void Run::plan_activations() {
+  if (!request_.activation_budget) return;
+  const BatchTensors batch = to_tensors(order_.batch(progression_.rows, recipe_.batch_size), device_);
+  const std::vector<LayerCosts> costs = measure_recomputation(model_, batch.ids, batch.bounds, compute_);
+  const RecomputePlan plan = plan_recomputation(costs, *request_.activation_budget);
+  apply_levels(model_, plan.levels);
+  remark(request_, describe(plan, costs));
+  if (!plan.fits) remark(request_, "the activation budget is too small for this model and sequence: as little is kept as can be");
+}
+
 Status Run::evaluate(MetricsLog& log) {
   heldout_ = evaluate_heldout(model_, data_.heldout, recipe_.sequence_length, recipe_.batch_size,
                               recipe_.eval_tokens, piece_bytes_, compute_, device_);
@@ -269,6 +281,7 @@ Result<TrainReport> Run::train() {
 }
 
 Result<TrainReport> Run::take_steps(MetricsLog& log) {
+  plan_activations();
   InterruptGuard interrupt;
   Progress progress("training", recipe_.max_steps, request_.quiet);
   progress.update(progression_.step);
@@ -365,6 +378,9 @@ Result<TrainReport> run_training(const TrainRequest& request) {
   const FlushDenormals flush;  // libtorch's threads, started from here on, inherit it
   RF_TRY(RunSetup setup, set_up_run(request));
   RF_TRY(const torch::Device device, open_device(setup.recipe.device));
+  if (request.activation_budget && !device.is_cpu()) {
+    return Error{"--activation-budget measures the CPU's memory and needs device=cpu, found " + setup.recipe.device};
+  }
   // Said even where it is all of them: libtorch's own default depends on how it was built.
   at::set_num_threads(request.threads > 0 ? request.threads : usable_processors());
   PrepareOptions options{.paths = request.data,

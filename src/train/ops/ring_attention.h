@@ -14,7 +14,7 @@ struct AttentionOptions {
   AttentionKind kind = AttentionKind::kRing;
   AttentionMode mode = AttentionMode::kCausal;
   RingGeometry ring;
-  RopeParameters rope;
+  RopeParameters rope = {};
   int64_t sliding_window = 0;  ///< of sliding layers
 };
 

@@ -1,0 +1,161 @@
+#include "train/recompute_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include "base/check.h"
+#include "base/in_quotes.h"
+#include "base/progress.h"
+
+namespace ringflash {
+namespace {
+
+constexpr int64_t kSteps = 1000;  // that a budget is counted in
+
+const RecomputeCost& cost(const LayerCosts& layer, Recompute level) { return layer[static_cast<size_t>(level)]; }
+
+void add_up(const std::vector<LayerCosts>& layers, RecomputePlan& plan) {
+  int64_t again = 0;
+  plan.bytes = plan.bytes_of_everything = 0;
+  plan.seconds = plan.seconds_of_everything = 0;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const RecomputeCost &all = cost(layers[l], Recompute::kNothing), &chosen = cost(layers[l], plan.levels[l]);
+    plan.bytes += chosen.bytes;
+    plan.seconds += chosen.seconds;
+    plan.bytes_of_everything += all.bytes;
+    plan.seconds_of_everything += all.seconds;
+    again = std::max(again, all.bytes - chosen.bytes);
+  }
+  plan.bytes += again;
+}
+
+/// The levels of least time whose bytes, each rounded up to a step, are within kSteps; empty if there are none.
+std::vector<Recompute> best_levels(const std::vector<LayerCosts>& layers, double step) {
+  constexpr double kNever = std::numeric_limits<double>::infinity();
+  const size_t widths = kSteps + 1;
+  std::vector<double> time(widths, 0), next(widths);
+  std::vector<std::vector<uint8_t>> choice(layers.size(), std::vector<uint8_t>(widths));
+  for (size_t l = 0; l < layers.size(); ++l) {
+    for (size_t room = 0; room < widths; ++room) {
+      next[room] = kNever;
+      for (size_t level = 0; level < kRecomputeLevels; ++level) {
+        const double steps = std::ceil(static_cast<double>(layers[l][level].bytes) / step);
+        if (steps > static_cast<double>(room)) continue;
+        const double seconds = time[room - static_cast<size_t>(steps)] + layers[l][level].seconds;
+        if (seconds >= next[room]) continue;
+        next[room] = seconds;
+        choice[l][room] = static_cast<uint8_t>(level);
+      }
+    }
+    time.swap(next);
+  }
+  if (time[kSteps] == kNever) return {};
+  std::vector<Recompute> levels(layers.size());
+  size_t room = kSteps;
+  for (size_t l = layers.size(); l-- > 0;) {
+    const uint8_t level = choice[l][room];
+    levels[l] = static_cast<Recompute>(level);
+    room -= static_cast<size_t>(std::ceil(static_cast<double>(layers[l][level].bytes) / step));
+  }
+  return levels;
+}
+
+Recompute least(const LayerCosts& layer) {
+  const auto smallest = std::min_element(layer.begin(), layer.end(), [](const RecomputeCost& a, const RecomputeCost& b) {
+    return a.bytes < b.bytes;
+  });
+  return static_cast<Recompute>(smallest - layer.begin());
+}
+
+}  // namespace
+
+std::string to_string(Recompute level) {
+  switch (level) {
+    case Recompute::kNothing:
+      return "keep everything";
+    case Recompute::kCheap:
+      return "again: norms and gated product";
+    case Recompute::kMlp:
+      return "again: norms and the MLP inside";
+    case Recompute::kLayer:
+      return "again: the whole layer";
+  }
+  RF_UNREACHABLE();
+}
+
+int64_t ActivationBudget::of(int64_t everything) const {
+  return bytes ? *bytes : static_cast<int64_t>(share * static_cast<double>(everything));
+}
+
+Result<ActivationBudget> parse_activation_budget(std::string_view text) {
+  const Error wrong{"expected bytes (as in 800M or 3G) or a percentage (as in 40%) above 0, found " + in_quotes(text)};
+  const std::string copy(text);
+  char* end = nullptr;
+  const double number = std::strtod(copy.c_str(), &end);
+  const std::string unit(end);
+  if (end == copy.c_str() || !(number > 0)) return wrong;
+  if (unit == "%") {
+    if (number > 100) return wrong;
+    return ActivationBudget{.bytes = {}, .share = number / 100};
+  }
+  double scale = 1;
+  if (unit == "K" || unit == "M" || unit == "G" || unit == "T") {
+    scale = std::pow(1024.0, static_cast<double>(std::string_view("KMGT").find(unit[0])) + 1);
+  } else if (!unit.empty()) {
+    return wrong;
+  }
+  if (number * scale >= 0x1p62) return wrong;
+  return ActivationBudget{.bytes = static_cast<int64_t>(number * scale), .share = 1};
+}
+
+RecomputePlan plan_recomputation(const std::vector<LayerCosts>& layers, const ActivationBudget& budget) {
+  RecomputePlan plan;
+  plan.levels.assign(layers.size(), Recompute::kNothing);
+  add_up(layers, plan);
+  const int64_t limit = budget.of(plan.bytes_of_everything);
+  if (plan.bytes_of_everything <= limit) return plan;
+  // What runs again needs room besides: how much is known once the levels are. The limit on what is given up by any one
+  // layer goes up until the levels keep to it.
+  int64_t again = 0;
+  for (int round = 0; round < 8; ++round) {
+    const int64_t room = limit - again;
+    std::vector<Recompute> levels;
+    if (room > 0) levels = best_levels(layers, static_cast<double>(room) / kSteps);
+    if (levels.empty()) break;
+    plan.levels = std::move(levels);
+    add_up(layers, plan);
+    if (plan.bytes <= limit) return plan;
+    again += plan.bytes - limit;
+  }
+  for (size_t l = 0; l < layers.size(); ++l) plan.levels[l] = least(layers[l]);
+  add_up(layers, plan);
+  plan.fits = plan.bytes <= limit;
+  return plan;
+}
+
+std::string describe(const RecomputePlan& plan, const std::vector<LayerCosts>& layers) {
+  std::string text = "activations     layers  kept a layer  forward and backward\n";
+  char line[160];
+  for (size_t begin = 0; begin < layers.size();) {
+    size_t end = begin + 1;
+    while (end < layers.size() && plan.levels[end] == plan.levels[begin]) ++end;
+    const RecomputeCost& one = cost(layers[begin], plan.levels[begin]);
+    std::snprintf(line, sizeof line, "%15s  %11sB  %17.1f ms  %s\n",
+                  (std::to_string(begin) + " to " + std::to_string(end - 1)).c_str(),
+                  format_count(static_cast<double>(one.bytes)).c_str(), 1e3 * one.seconds,
+                  to_string(plan.levels[begin]).c_str());
+    text += line;
+    begin = end;
+  }
+  std::snprintf(line, sizeof line, "in all %sB instead of %sB (%.0f %%), layers take %.1f ms instead of %.1f (%+.1f %%)",
+                format_count(static_cast<double>(plan.bytes)).c_str(),
+                format_count(static_cast<double>(plan.bytes_of_everything)).c_str(),
+                100.0 * static_cast<double>(plan.bytes) / static_cast<double>(std::max<int64_t>(1, plan.bytes_of_everything)),
+                1e3 * plan.seconds, 1e3 * plan.seconds_of_everything,
+                100 * (plan.seconds / plan.seconds_of_everything - 1));
+  return text + line;
+}
+
+}  // namespace ringflash
