@@ -7,6 +7,7 @@
 #include "base/float16.h"
 #include "base/in_quotes.h"
 #include "format/config_json.h"
+#include "format/import_tokenizer.h"
 #include "import/import_gguf.h"
 #include "import/import_hf.h"
 
@@ -94,6 +95,7 @@ Result<ImportReport> import_model(const fs::path& source, const fs::path& out, c
   RF_TRY_VOID(prepare_directory(out, options.force));
   const fs::path weights = out / "model.safetensors";
   RF_TRY_VOID(write_weights(model, source, weights, options));
+  RF_TRY_VOID(import_tokenizer(source, out));
   RF_TRY_VOID(write_file(out / "config.json", config_to_json(model.config)));
   return ImportReport{.architecture = model.architecture,
                       .config = model.config,

@@ -7,7 +7,10 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "format/safetensors.h"
+#include "format/tokenizer_gguf.h"
 #include "model/tensors.h"
+#include "support/tiny_model.h"
+#include "text/tokenizer_files.h"
 
 namespace ringflash::testing {
 namespace {
@@ -74,8 +77,7 @@ void write_foreign_gguf(const std::filesystem::path& path, const std::string& ar
   const auto set = [&](const std::string& key, GgufValue value) { writer.set(architecture + "." + key, value); };
   const auto number = [](int64_t value) { return GgufValue(static_cast<uint32_t>(value)); };
   writer.set("general.architecture", architecture);
-  writer.set("tokenizer.ggml.bos_token_id", number(c.bos_token_id));
-  writer.set("tokenizer.ggml.eos_token_id", number(c.eos_token_id));
+  write_vocabulary(byte_vocabulary(c.vocab_size), writer);
   set("context_length", number(c.max_position_embeddings));
   set("embedding_length", number(c.hidden_size));
   set("feed_forward_length", number(c.intermediate_size));
@@ -135,6 +137,7 @@ void write_hf_directory(const std::filesystem::path& directory, const nlohmann::
                         const ModelConfig& shapes, const ForeignWeights& weights, size_t shards) {
   std::filesystem::create_directories(directory);
   RF_CHECK(write_file(directory / "config.json", config.dump(1)).ok());
+  RF_CHECK(save_tokenizer(byte_vocabulary(shapes.vocab_size), directory).ok());
   std::vector<std::vector<TensorView>> files(shards);
   nlohmann::json map = nlohmann::json::object();
   size_t next = 0;
