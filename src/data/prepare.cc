@@ -10,8 +10,8 @@
 #include "data/survey.h"
 #include "data/tokenise.h"
 #include "data/train_tokenizer.h"
-#include "text/sentencepiece_model.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_files.h"
 
 namespace ringflash {
 namespace {
@@ -22,6 +22,15 @@ using Json = nlohmann::json;
 constexpr int kFormatVersion = 1;
 constexpr const char* kTrain = "train";
 constexpr const char* kHeldout = "heldout";
+/// How Hugging Face's tokenizers are to use tokenizer.model.
+constexpr const char* kTokenizerConfig = R"({
+  "tokenizer_class": "LlamaTokenizer",
+  "add_bos_token": true,
+  "add_eos_token": false,
+  "add_prefix_space": false,
+  "legacy": false
+}
+)";
 
 std::string hash_text(std::string_view bytes) {
   char text[17];
@@ -48,21 +57,28 @@ fs::path manifest_path(const fs::path& directory) {
   return directory / "data.json";
 }
 
-Result<PreparedData> open_prepared(const fs::path& directory) {
-  const fs::path model_path = directory / "tokenizer.model", heldout_text = directory / "heldout.txt";
-  RF_TRY(const std::string model, read_file(model_path));
-  RF_TRY(Vocabulary vocabulary, parse_sentencepiece_model(model));
+/// The one that is given, or was trained. Our own fit the model exactly, which the trainer checks.
+Result<Vocabulary> load_vocabulary(const PrepareOptions& options) {
+  const fs::path& directory = options.tokenizer ? *options.tokenizer : options.directory;
+  RF_TRY(Vocabulary vocabulary, load_tokenizer(directory));
+  if (!has_sentencepiece_model(directory)) RF_TRY_VOID(resize_vocabulary(vocabulary, options.vocab_size));
+  return vocabulary;
+}
+
+Result<PreparedData> open_prepared(const PrepareOptions& options) {
+  const fs::path& directory = options.directory;
+  const fs::path heldout_text = directory / "heldout.txt";
+  RF_TRY(Vocabulary vocabulary, load_vocabulary(options));
   RF_TRY(TokenDataset train, TokenDataset::open(directory, kTrain));
   RF_TRY(TokenDataset heldout, TokenDataset::open(directory, kHeldout));
-  return PreparedData{model_path,       heldout_text,       std::move(vocabulary),
-                      std::move(train), std::move(heldout), false};
+  return PreparedData{directory, heldout_text, std::move(vocabulary), std::move(train), std::move(heldout), false};
 }
 
 /// What the fingerprint led to: by this a file that is missing, cut or foreign is noticed.
 Result<Json> describe_results(const PreparedData& data) {
-  RF_TRY(const std::string model, read_file(data.tokenizer_model));
+  RF_TRY(const std::string tokenizer, tokenizer_content(data.tokenizer));
   RF_TRY(const MappedFile heldout_text, MappedFile::open(data.heldout_text));
-  return Json{{"tokenizer", hash_text(model)},
+  return Json{{"tokenizer", hash_text(tokenizer)},
               {"train_tokens", data.train.tokens()},
               {"heldout_tokens", data.heldout.tokens()},
               {"heldout_bytes", heldout_text.bytes().size()}};
@@ -84,12 +100,12 @@ bool same_work(const Json& manifest, const Json& fingerprint) {
 }
 
 /// The data of an earlier run, if its manifest and files are whole and are what is wanted now.
-std::optional<PreparedData> find_earlier(const fs::path& directory, const Json& fingerprint) {
-  const auto text = read_file(manifest_path(directory));
+std::optional<PreparedData> find_earlier(const PrepareOptions& options, const Json& fingerprint) {
+  const auto text = read_file(manifest_path(options.directory));
   if (!text) return std::nullopt;
   const Json manifest = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!manifest.is_object() || !same_work(manifest, fingerprint)) return std::nullopt;
-  auto data = open_prepared(directory);
+  auto data = open_prepared(options);
   if (!data) return std::nullopt;
   const auto results = describe_results(*data);
   if (!results || manifest.value("results", Json()) != *results) return std::nullopt;
@@ -122,8 +138,8 @@ Status check_survey(const Survey& survey, const PrepareOptions& options) {
   return {};
 }
 
-/// The content of tokenizer.model, trained on the sample.
-Result<std::string> make_tokenizer(const Survey& survey, const PrepareOptions& options) {
+/// Trains tokenizer.model on the sample.
+Status make_tokenizer(const Survey& survey, const PrepareOptions& options) {
   uint64_t bytes = 0;
   for (const std::string& document : survey.sample) bytes += document.size();
   if (!options.quiet) {
@@ -132,22 +148,19 @@ Result<std::string> make_tokenizer(const Survey& survey, const PrepareOptions& o
   }
   TokenizerTraining training;
   training.vocab_size = options.vocab_size;
-  return train_tokenizer(survey.sample, training);
+  RF_TRY(const std::string model, train_tokenizer(survey.sample, training));
+  RF_TRY_VOID(write_file(options.directory / "tokenizer.model", model));
+  return write_file(options.directory / "tokenizer_config.json", kTokenizerConfig);
 }
 
-Status prepare_anew(const PrepareOptions& options, const std::vector<CorpusFile>& files,
-                    std::optional<std::string> tokenizer) {
-  const uint64_t sample_bytes = tokenizer ? 0 : TokenizerTraining().max_bytes;
+Status prepare_anew(const PrepareOptions& options, const std::vector<CorpusFile>& files) {
+  const uint64_t sample_bytes = options.tokenizer ? 0 : TokenizerTraining().max_bytes;
   RF_TRY(const Survey survey, survey_corpus(files, options.heldout_fraction, sample_bytes, options.quiet));
   RF_TRY_VOID(check_survey(survey, options));
-  if (!tokenizer) {
-    RF_TRY(tokenizer, make_tokenizer(survey, options));
-  }
-  const std::string place = options.tokenizer ? options.tokenizer->string() : "the trained tokenizer";
-  auto vocabulary = parse_sentencepiece_model(*tokenizer);
-  if (!vocabulary) return vocabulary.error().in(place);
-  RF_TRY(const Tokenizer encoder, Tokenizer::create(std::move(vocabulary).value()));
-  RF_TRY_VOID(write_file(options.directory / "tokenizer.model", *tokenizer));
+  RF_TRY_VOID(options.tokenizer ? copy_tokenizer(*options.tokenizer, options.directory)
+                                : make_tokenizer(survey, options));
+  RF_TRY(Vocabulary vocabulary, load_vocabulary(options));
+  RF_TRY(const Tokenizer encoder, Tokenizer::create(std::move(vocabulary)));
   const TokenisedPaths paths{options.directory, kTrain, kHeldout, options.directory / "heldout.txt"};
   return tokenise_corpus(files, survey.split, encoder, paths, options.threads, survey.text_bytes,
                          options.quiet);
@@ -164,17 +177,17 @@ Result<PreparedData> prepare_data(const PrepareOptions& options) {
   RF_TRY(const std::vector<CorpusFile> files, list_corpus(options.paths));
   std::optional<std::string> tokenizer;
   if (options.tokenizer) {
-    RF_TRY(tokenizer, read_file(*options.tokenizer));
+    RF_TRY(tokenizer, tokenizer_content(*options.tokenizer));
   }
   const Json fingerprint = make_fingerprint(options, files, tokenizer);
-  auto data = find_earlier(options.directory, fingerprint);
+  auto data = find_earlier(options, fingerprint);
   if (!data) {
     std::error_code code;
     fs::create_directories(options.directory, code);
     if (!code) fs::remove(manifest_path(options.directory), code);
     if (code) return Error{options.directory.string() + ": cannot be written: " + code.message()};
-    RF_TRY_VOID(prepare_anew(options, files, std::move(tokenizer)));
-    RF_TRY(data, open_prepared(options.directory));
+    RF_TRY_VOID(prepare_anew(options, files));
+    RF_TRY(data, open_prepared(options));
     RF_TRY(const Json results, describe_results(*data));
     const Json manifest = {{"fingerprint", fingerprint}, {"results", results}};
     RF_TRY_VOID(write_file(manifest_path(options.directory), manifest.dump(2) + "\n"));

@@ -13,19 +13,19 @@ namespace ringflash {
 
 struct PrepareOptions {
   std::vector<std::filesystem::path> paths;
-  std::filesystem::path directory;  ///< where tokens, tokenizer.model and heldout.txt go
+  std::filesystem::path directory;  ///< where tokens, the tokenizer's files and heldout.txt go
   int64_t vocab_size = 4096;
   int64_t sequence_length = 1024;  ///< only to refuse a corpus smaller than one sequence
   double heldout_fraction = 0.02;
-  std::optional<std::filesystem::path> tokenizer;  ///< an existing model; vocab_size is of no account then
+  std::optional<std::filesystem::path> tokenizer;  ///< a directory with an existing one; none: one is trained
   int threads = 2;
   bool quiet = false;  ///< no progress bars
 };
 
 struct PreparedData {
-  std::filesystem::path tokenizer_model;  ///< directory / "tokenizer.model"
+  std::filesystem::path tokenizer;        ///< the directory, which holds a copy
   std::filesystem::path heldout_text;     ///< directory / "heldout.txt": held-out documents one by one
-  Vocabulary vocabulary;
+  Vocabulary vocabulary;  ///< other models' are made vocab_size long
   TokenDataset train, heldout;
   bool reused = false;  ///< nothing had changed since an earlier run
 };

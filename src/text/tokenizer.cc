@@ -30,7 +30,8 @@ std::string replace_space_symbols(std::string_view text) {
   return out;
 }
 
-/// The bytes that a piece stands for in decoded text.
+}  // namespace
+
 std::string decode_piece(const Piece& piece, TokenizerKind kind) {
   const bool byte_level = kind == TokenizerKind::kByteLevelBpe;
   switch (piece.type) {
@@ -48,8 +49,6 @@ std::string decode_piece(const Piece& piece, TokenizerKind kind) {
   }
   RF_UNREACHABLE();
 }
-
-}  // namespace
 
 struct Tokenizer::State {
   explicit State(Vocabulary from);

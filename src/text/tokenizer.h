@@ -13,6 +13,9 @@
 
 namespace ringflash {
 
+/// The bytes that a piece stands for in decoded text.
+std::string decode_piece(const Piece& piece, TokenizerKind kind);
+
 /// What the names of control pieces ("<|im_start|>", "</s>") in a text are.
 enum class SpecialText {
   kPlain,   ///< text like any other

@@ -12,6 +12,7 @@
 #include "format/checkpoint.h"
 #include "format/config_json.h"
 #include "format/safetensors.h"
+#include "text/tokenizer_files.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -24,15 +25,6 @@ using NamedTensors = std::vector<AdamW::Parameter>;
 constexpr const char* kStateFolder = "trainer_state";
 constexpr const char* kMasksFile = "masks.safetensors";
 constexpr const char* kBestFolder = "best";
-/// How Hugging Face's tokenizers are to use tokenizer.model.
-constexpr const char* kTokenizerConfig = R"({
-  "tokenizer_class": "LlamaTokenizer",
-  "add_bos_token": true,
-  "add_eos_token": false,
-  "add_prefix_space": false,
-  "legacy": false
-}
-)";
 
 /// fp32 tensors, and bool ones as bytes of 0 and 1.
 Status write_tensors(const fs::path& file, const NamedTensors& tensors) {
@@ -98,19 +90,17 @@ Status make_directory(const fs::path& path) {
 
 /// What every checkpoint holds, into an existing directory.
 Status write_model(const fs::path& directory, const ModelConfig& config, const NamedTensors& weights,
-                   const fs::path& tokenizer_model) {
-  RF_TRY(const std::string tokenizer, read_file(tokenizer_model));
-  RF_TRY_VOID(write_file(directory / "tokenizer.model", tokenizer));
-  RF_TRY_VOID(write_file(directory / "tokenizer_config.json", kTokenizerConfig));
+                   const fs::path& tokenizer) {
+  RF_TRY_VOID(copy_tokenizer(tokenizer, directory));
   RF_TRY_VOID(write_file(directory / "config.json", config_to_json(config)));
   return write_tensors(directory / "model.safetensors", weights);
 }
 
 Status fill(const fs::path& directory, const CausalLm& model, const AdamW& optimizer, const Sparsifier& sparsifier,
-            const Progression& progression, const TrainConfig& config, const fs::path& tokenizer_model) {
+            const Progression& progression, const TrainConfig& config, const fs::path& tokenizer) {
   const fs::path state = directory / kStateFolder;
   RF_TRY_VOID(make_directory(state));
-  RF_TRY_VOID(write_model(directory, model->config(), masked_weights(model, sparsifier), tokenizer_model));
+  RF_TRY_VOID(write_model(directory, model->config(), masked_weights(model, sparsifier), tokenizer));
   RF_TRY_VOID(write_tensors(state / "optimizer.safetensors", optimizer.state()));
   if (sparsifier.active()) RF_TRY_VOID(write_tensors(state / kMasksFile, sparsifier.tensors()));
   RF_TRY_VOID(write_file(state / "train_config.json", train_config_to_json(config)));
@@ -192,28 +182,28 @@ NamedTensors parameters_of(const CausalLm& model) {
 
 Result<fs::path> save_checkpoint(const fs::path& run, const CausalLm& model, const AdamW& optimizer,
                                  const Sparsifier& sparsifier, const Progression& progression,
-                                 const TrainConfig& config, const fs::path& tokenizer_model) {
+                                 const TrainConfig& config, const fs::path& tokenizer) {
   const fs::path final_path = run / ("checkpoint-" + std::to_string(progression.step));
   std::error_code error;
   if (is_checkpoint(final_path)) return final_path;  // the same step again: runs are deterministic
   fs::remove_all(final_path, error);
   RF_TRY_VOID(write_directory(final_path, [&](const fs::path& directory) {
-    return fill(directory, model, optimizer, sparsifier, progression, config, tokenizer_model);
+    return fill(directory, model, optimizer, sparsifier, progression, config, tokenizer);
   }));
   delete_old(run, final_path, config.save_total_limit);
   return final_path;
 }
 
 Status save_best(const fs::path& run, const CausalLm& model, const Sparsifier& sparsifier,
-                 const fs::path& tokenizer_model) {
+                 const fs::path& tokenizer) {
   return write_directory(run / kBestFolder, [&](const fs::path& aside) {
-    return write_model(aside, model->config(), masked_weights(model, sparsifier), tokenizer_model);
+    return write_model(aside, model->config(), masked_weights(model, sparsifier), tokenizer);
   });
 }
 
-Status save_model(const fs::path& directory, const CausalLm& model, const fs::path& tokenizer_model) {
+Status save_model(const fs::path& directory, const CausalLm& model, const fs::path& tokenizer) {
   return write_directory(directory, [&](const fs::path& aside) {
-    return write_model(aside, model->config(), parameters_of(model), tokenizer_model);
+    return write_model(aside, model->config(), parameters_of(model), tokenizer);
   });
 }
 

@@ -24,15 +24,15 @@ std::vector<AdamW::Parameter> parameters_of(const CausalLm& model);
 Result<std::filesystem::path> save_checkpoint(const std::filesystem::path& run, const CausalLm& model,
                                               const AdamW& optimizer, const Sparsifier& sparsifier,
                                               const Progression& progression, const TrainConfig& config,
-                                              const std::filesystem::path& tokenizer_model);
+                                              const std::filesystem::path& tokenizer);
 
 /// Writes the model alone as a checkpoint directory, all or nothing; nothing may be there yet.
 Status save_model(const std::filesystem::path& directory, const CausalLm& model,
-                  const std::filesystem::path& tokenizer_model);
+                  const std::filesystem::path& tokenizer);
 
 /// Writes the model alone, as save_checkpoint has it, to `run`/best in the place of what was there, all or nothing.
 Status save_best(const std::filesystem::path& run, const CausalLm& model, const Sparsifier& sparsifier,
-                 const std::filesystem::path& tokenizer_model);
+                 const std::filesystem::path& tokenizer);
 
 /// Copies weights into the model; every tensor must be there with its shape.
 Status load_weights(const std::filesystem::path& checkpoint, CausalLm& model);

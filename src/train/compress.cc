@@ -197,7 +197,7 @@ Result<CompressReport> compress_model(const CompressRequest& request) {
   report.loss_after = mean_loss(model, calibration.heldout, compute);
 
   report.checkpoint = request.heal_steps > 0 ? request.out / "one-shot" : request.out;
-  RF_TRY_VOID(save_model(report.checkpoint, model, checkpoint.directory / "tokenizer.model"));
+  RF_TRY_VOID(save_model(report.checkpoint, model, checkpoint.directory));
   if (request.heal_steps > 0) {
     RF_TRY_VOID(heal(request, report.checkpoint));
     RF_TRY(report.checkpoint, resolve_checkpoint(request.out));

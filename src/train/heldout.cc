@@ -2,6 +2,7 @@
 
 #include <numbers>
 
+#include "text/tokenizer.h"
 #include "train/ops/linear_loss.h"
 #include "train/torch_headers.h"
 
@@ -43,24 +44,9 @@ void add_batch(CausalLm& model, const PackedBatch& batch, const BatchTensors& te
 std::vector<int32_t> piece_bytes(const Vocabulary& vocabulary) {
   std::vector<int32_t> bytes;
   for (const Piece& piece : vocabulary.pieces) {
-    switch (piece.type) {
-      case PieceType::kNormal:
-      case PieceType::kUserDefined: {
-        int32_t count = 0;
-        for (size_t i = 0; i < piece.text.size();) {
-          // U+2581 is three bytes in the piece and one space in the text.
-          const bool space = piece.text.compare(i, 3, "\u2581") == 0;
-          i += space ? 3 : 1;
-          ++count;
-        }
-        bytes.push_back(count);
-        break;
-      }
-      case PieceType::kByte: bytes.push_back(1); break;
-      case PieceType::kUnknown:
-      case PieceType::kControl:
-      case PieceType::kUnused: bytes.push_back(0); break;
-    }
+    const bool stands_for_text = piece.type != PieceType::kUnknown && piece.type != PieceType::kUnused;
+    const std::string text = stands_for_text ? decode_piece(piece, vocabulary.kind) : "";
+    bytes.push_back(static_cast<int32_t>(text.size()));
   }
   return bytes;
 }

@@ -96,7 +96,7 @@ Result<RunSetup> set_up_new(const TrainRequest& request) {
   RF_TRY(setup.model, starting_config(request, length));
   if (request.from) {
     RF_TRY(const fs::path directory, resolve_checkpoint(*request.from));
-    setup.tokenizer = directory / "tokenizer.model";
+    setup.tokenizer = directory;
   } else if (!request.config) {
     adapt_to_preset(request.preset, setup.recipe);
   }
@@ -131,7 +131,7 @@ Result<RunSetup> set_up_resumed(const TrainRequest& request, const fs::path& che
   setup.resume_from = checkpoint;
   RF_TRY(setup.recipe, load_train_config(checkpoint));
   RF_TRY(setup.model, load_config(checkpoint / "config.json"));
-  setup.tokenizer = checkpoint / "tokenizer.model";
+  setup.tokenizer = checkpoint;
   const RunSetup saved = setup;
   RF_TRY_VOID(apply_settings(request, setup));
   RF_TRY_VOID(check_resumed_settings(saved, setup));

@@ -14,7 +14,7 @@ struct RunSetup {
   TrainConfig recipe;
   ModelConfig model;
   std::optional<std::filesystem::path> resume_from;  ///< a checkpoint of this run
-  std::optional<std::filesystem::path> tokenizer;    ///< where not trained anew
+  std::optional<std::filesystem::path> tokenizer;    ///< a directory with its files, where not trained anew
 };
 
 /// Resuming takes recipe and model from the checkpoint: of the settings only those that leave what was trained

@@ -16,6 +16,7 @@
 #include "model/counts.h"
 #include "model/presets.h"
 #include "report/run_report.h"
+#include "text/tokenizer_files.h"
 #include "train/checkpointing.h"
 #include "train/heldout.h"
 #include "train/interrupt.h"
@@ -223,7 +224,7 @@ Status Run::evaluate(MetricsLog& log) {
 Status Run::keep_if_best() {
   const bool better = !progression_.best_heldout || heldout_.loss < *progression_.best_heldout;
   if (progression_.step == 0 || !better || !sparsifier_.settled(progression_.step)) return {};
-  RF_TRY_VOID(save_best(request_.out, model_, sparsifier_, data_.tokenizer_model));
+  RF_TRY_VOID(save_best(request_.out, model_, sparsifier_, data_.tokenizer));
   progression_.best_heldout = heldout_.loss;
   progression_.best_step = progression_.step;
   return {};
@@ -233,7 +234,7 @@ Status Run::save() {
   Progression saved = progression_;
   saved.seconds = seconds();
   RF_TRY(checkpoint_, save_checkpoint(request_.out, model_, optimizer_, sparsifier_, saved, recipe_,
-                                      data_.tokenizer_model));
+                                      data_.tokenizer));
   return {};
 }
 
@@ -393,13 +394,15 @@ Result<TrainReport> run_training(const TrainRequest& request) {
                          .quiet = request.quiet};
   RF_TRY(PreparedData data, prepare_data(options));
   if (static_cast<int64_t>(data.vocabulary.pieces.size()) != setup.model.vocab_size) {
-    return Error{data.tokenizer_model.string() + ": the tokenizer has " +
+    return Error{data.tokenizer.string() + ": the tokenizer has " +
                  std::to_string(data.vocabulary.pieces.size()) + " pieces, but 'vocab_size' is " +
                  std::to_string(setup.model.vocab_size)};
   }
-  if (data.vocabulary.bos_id != setup.model.bos_token_id ||
-      data.vocabulary.eos_id != setup.model.eos_token_id) {
-    return Error{data.tokenizer_model.string() +
+  const bool same_ends = data.vocabulary.bos_id == setup.model.bos_token_id &&
+                         data.vocabulary.eos_id == setup.model.eos_token_id;
+  // Other models' config.json often names another end than the one that tokenizer_config.json does.
+  if (has_sentencepiece_model(data.tokenizer) && !same_ends) {
+    return Error{data.tokenizer.string() +
                  ": the tokenizer's ids for the start and end of a text are " +
                  std::to_string(data.vocabulary.bos_id) + " and " + std::to_string(data.vocabulary.eos_id) +
                  ", but 'bos_token_id' and 'eos_token_id' are " + std::to_string(setup.model.bos_token_id) +

@@ -9,6 +9,7 @@
 #include "documents.h"
 #include "text/mixed_text.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_files.h"
 
 namespace ringflash {
 namespace {
@@ -86,8 +87,9 @@ TEST_F(PrepareTest, ReusesWhatIsDone) {
 
 TEST_F(PrepareTest, ReusesWhatIsDoneWithTheTokenizerItTrained) {
   const PreparedData first = prepare_data(options_).value();
-  fs::copy_file(first.tokenizer_model, directory_ / "checkpoint.model");
-  options_.tokenizer = directory_ / "checkpoint.model";
+  options_.tokenizer = directory_ / "checkpoint";
+  fs::create_directory(*options_.tokenizer);
+  ASSERT_TRUE(copy_tokenizer(first.tokenizer, *options_.tokenizer).ok());
   EXPECT_TRUE(prepare_data(options_).value().reused);
 }
 
@@ -132,20 +134,21 @@ TEST_F(PrepareTest, DoesNotDependOnThreads) {
 
 TEST_F(PrepareTest, TakesAGivenTokenizer) {
   prepare_data(options_).value();
-  const fs::path given = directory_ / "given.model";
+  options_.tokenizer = directory_ / "given";
+  fs::create_directory(*options_.tokenizer);
+  const fs::path given = *options_.tokenizer / "tokenizer.model";
   fs::copy_file(options_.directory / "tokenizer.model", given);
-  options_.tokenizer = given;
   options_.vocab_size = 4096;  // of no account then
   options_.directory = directory_ / "other";
   const PreparedData data = prepare_data(options_).value();
   EXPECT_EQ(std::ssize(data.vocabulary.pieces), 600);
-  EXPECT_EQ(read_file(data.tokenizer_model).value(), read_file(given).value());
+  EXPECT_EQ(read_file(data.tokenizer / "tokenizer.model").value(), read_file(given).value());
   EXPECT_TRUE(prepare_data(options_).value().reused);
 
   write_file(given, "no model").value();
-  EXPECT_NE(error().find("given.model: not a sentencepiece model"), std::string::npos) << error();
+  EXPECT_NE(error().find("tokenizer.model: not a sentencepiece model"), std::string::npos) << error();
   fs::remove(given);
-  EXPECT_NE(error().find("given.model: cannot be opened"), std::string::npos) << error();
+  EXPECT_NE(error().find("given: expected tokenizer.json or tokenizer.model"), std::string::npos) << error();
 }
 
 TEST_F(PrepareTest, HoldsOutOneDocumentIfTheFractionGivesNone) {

@@ -25,7 +25,7 @@ ModelConfig sparse_config() {
 
 class Checkpointing : public ::testing::Test {
  protected:
-  void SetUp() override { ASSERT_TRUE(write_file(tokenizer_, "as it is").ok()); }
+  void SetUp() override { ASSERT_TRUE(write_file(tokenizer_ / "tokenizer.model", "as it is").ok()); }
 
   Result<fs::path> save(int64_t step) {
     return save_checkpoint(directory_.path(), model_, optimizer_, sparsifier_,
@@ -33,7 +33,7 @@ class Checkpointing : public ::testing::Test {
   }
 
   const testing::TemporaryDirectory directory_;
-  const fs::path tokenizer_ = directory_ / "tokenizer.model";
+  const fs::path tokenizer_ = directory_.path();
   const ModelConfig config_ = sparse_config();
   TrainConfig recipe_;
   CausalLm model_{config_, 1};
