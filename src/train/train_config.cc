@@ -110,6 +110,9 @@ Status validate(const TrainConfig& config) {
   if (config.precision != "auto" && config.precision != "bf16" && config.precision != "fp32") {
     return Error{"'precision' must be auto, bf16 or fp32, found '" + config.precision + "'"};
   }
+  if (config.optimizer_bits != 32 && config.optimizer_bits != 8) {
+    return Error{"'optimizer_bits' must be 32 or 8, found " + std::to_string(config.optimizer_bits)};
+  }
   if (config.mask_method != "magnitude" && config.mask_method != "rigl" && config.mask_method != "static") {
     return Error{"'mask_method' must be magnitude, rigl or static, found '" + config.mask_method + "'"};
   }

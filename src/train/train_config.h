@@ -22,6 +22,7 @@ struct TrainConfig {
   double adam_beta2 = 0.95;
   double adam_epsilon = 1e-8;
   double weight_decay = 0.1;
+  int64_t optimizer_bits = 32;
   double max_grad_norm = 1.0;
   double spike_threshold = 12;
   int64_t max_bad_batches = 10;
@@ -62,6 +63,8 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("adam_beta2", c.adam_beta2, "AdamW's decay of the mean squared gradient");
   visit("adam_epsilon", c.adam_epsilon, "AdamW's epsilon");
   visit("weight_decay", c.weight_decay, "decoupled, on matrices only");
+  visit("optimizer_bits", c.optimizer_bits,
+        "of AdamW's two moments: 32, or 8 (block-wise; embedding, head and norms stay at 32)");
   visit("max_grad_norm", c.max_grad_norm, "gradients are scaled down to this norm; 0 leaves them alone");
   visit("spike_threshold", c.spike_threshold,
         "batches whose loss is so many deviations above the last ones' are skipped; 0 skips none");

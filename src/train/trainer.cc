@@ -237,6 +237,7 @@ TrainReport Run::report(bool interrupted) const {
           .parameters = count_parameters(model_->config()).total(),
           .step_macs = step_macs(model_->config()),
           .dense_step_macs = step_macs(dense_twin(model_->config())),
+          .optimizer_bytes = optimizer_.state_bytes(),
           .seconds = seconds(),
           .first_bits_per_byte = progression_.first_heldout,
           .last_bits_per_byte = heldout_.bits_per_byte,
