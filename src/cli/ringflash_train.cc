@@ -107,6 +107,7 @@ Status print_report(const TrainReport& report, const Arguments& args) {
                        {"parameters", report.parameters},
                        {"step_macs", report.step_macs},
                        {"dense_step_macs", report.dense_step_macs},
+                       {"optimizer_bytes", report.optimizer_bytes},
                        {"seconds", report.seconds},
                        {"first_bits_per_byte", report.first_bits_per_byte},
                        {"bits_per_byte", report.last_bits_per_byte},

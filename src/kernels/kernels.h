@@ -15,6 +15,7 @@
 #include "format/block_q8_0.h"
 #include "format/sparse_shape.h"
 #include "kernels/block_kernels.h"
+#include "kernels/dynamic_map.h"
 #include "kernels/wide_kernels.h"
 
 namespace ringflash::kernels {
@@ -218,6 +219,10 @@ struct Table {
   /// weight: 1 for kept, 0 for pruned.
   void (*adamw)(float* w, const float* gradient, float* m, float* v, const uint8_t* mask, int64_t count,
                 const AdamWStep& step);
+
+  /// The same with the moments in 8 bits (dynamic_map.h). A call begins where a block does.
+  void (*adamw8)(float* w, const float* gradient, const Moments8& moments, const uint8_t* mask, int64_t count,
+                 const AdamWStep& step);
 
   /// Block-sparse linear layers.
   BlockKernels block;

@@ -26,37 +26,37 @@ constexpr const char* kStateFolder = "trainer_state";
 constexpr const char* kMasksFile = "masks.safetensors";
 constexpr const char* kBestFolder = "best";
 
-/// fp32 tensors, and bool ones as bytes of 0 and 1.
+/// fp32 tensors, bytes, and bool ones as bytes of 0 and 1.
 Status write_tensors(const fs::path& file, const NamedTensors& tensors) {
   std::vector<Tensor> kept;  // keeps the copies alive while they are written
   std::vector<TensorView> views;
   for (const auto& [name, value] : tensors) {
     const Tensor& data = kept.emplace_back(value.detach().to(torch::kCPU).contiguous());
-    const bool mask = data.scalar_type() == torch::kBool;
-    RF_CHECK(mask || data.scalar_type() == torch::kFloat32);
+    const bool is_bytes = data.element_size() == 1;
+    RF_CHECK(is_bytes || data.scalar_type() == torch::kFloat32);
     const std::span bytes(static_cast<const std::byte*>(data.data_ptr()), data.nbytes());
-    views.push_back({name, mask ? DType::kU8 : DType::kF32, data.sizes().vec(), bytes});
+    views.push_back({name, is_bytes ? DType::kU8 : DType::kF32, data.sizes().vec(), bytes});
   }
   return write_safetensors(file, views, {{"format", "pt"}});
 }
 
-Status read_mask(const SafetensorsFile& file, const std::string& name, Tensor& mask) {
-  RF_TRY(const TensorView view, file.require(name, mask.sizes().vec()));
+Status read_bytes(const SafetensorsFile& file, const std::string& name, Tensor& value) {
+  RF_TRY(const TensorView view, file.require(name, value.sizes().vec()));
   if (view.dtype != DType::kU8) {
     return Error{file.path().string() + ": tensor '" + name + "': expected type U8, found " +
                  to_string(view.dtype)};
   }
-  const Tensor bytes = torch::empty(mask.sizes(), torch::kUInt8);
+  const Tensor bytes = torch::empty(value.sizes(), torch::kUInt8);
   std::memcpy(bytes.data_ptr(), view.data.data(), view.data.size());
-  mask.copy_(bytes.ne(0));
+  value.copy_(value.scalar_type() == torch::kBool ? bytes.ne(0) : bytes);
   return {};
 }
 
 Status read_tensors(const SafetensorsFile& file, NamedTensors tensors) {
   torch::NoGradGuard no_grad;
   for (auto& [name, value] : tensors) {
-    if (value.scalar_type() == torch::kBool) {
-      RF_TRY_VOID(read_mask(file, name, value));
+    if (value.element_size() == 1) {
+      RF_TRY_VOID(read_bytes(file, name, value));
       continue;
     }
     RF_TRY(const TensorView view, file.require_floats(name, value.sizes().vec()));

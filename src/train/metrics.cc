@@ -58,10 +58,11 @@ Status MetricsLog::append(const std::string& line) {
 }
 
 Status MetricsLog::write(const StepMetrics& m) {
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"step", m.step},           {"loss", m.loss},     {"learning_rate", m.learning_rate},
       {"grad_norm", m.grad_norm}, {"tokens", m.tokens}, {"tokens_per_s", m.tokens_per_s},
       {"seconds", m.seconds},     {"peak_memory", m.peak_memory}};
+  if (m.loss_scale) json["loss_scale"] = *m.loss_scale;
   return append(json.dump());
 }
 

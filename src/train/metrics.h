@@ -19,6 +19,7 @@ struct StepMetrics {
   double tokens_per_s;
   double seconds;       ///< since the start of the run, over all sessions
   int64_t peak_memory;  ///< bytes, of this session's process so far
+  std::optional<double> loss_scale = {};
 };
 
 struct HeldoutMetrics {

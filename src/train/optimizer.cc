@@ -5,20 +5,50 @@
 
 #include "base/check.h"
 #include "kernels/kernels.h"
+#include "train/moments8.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
 
 using torch::Tensor;
 
+namespace {
+
+/// Smaller tensors are not worth the rounding.
+constexpr int64_t kLeastCoded = 4096;
+
+bool may_be_coded(const AdamW::Parameter& parameter) {
+  const auto has = [&](const char* part) { return parameter.name.find(part) != std::string::npos; };
+  return parameter.value.dim() >= 2 && parameter.value.numel() >= kLeastCoded && !has("embed_tokens") && !has("lm_head");
+}
+
+/// Calls update(block, begin, count) for parts of `numbers` that begin where blocks of moments do, on all threads.
+template <typename Update>
+void for_each_part(int64_t numbers, const Update& update) {
+  constexpr int64_t kLeastBlocks = (1 << 15) / kernels::kMomentBlock;
+  at::parallel_for(0, moment_blocks(numbers), kLeastBlocks, [&](int64_t first, int64_t last) {
+    const int64_t begin = first * kernels::kMomentBlock, end = std::min(last * kernels::kMomentBlock, numbers);
+    update(first, begin, end - begin);
+  });
+}
+
+}  // namespace
+
+AdamW::Moment AdamW::zero_moment(const Tensor& parameter, bool coded, uint8_t zero) {
+  const auto options = parameter.options().requires_grad(false);
+  if (!coded) return {torch::zeros(parameter.sizes(), options)};
+  return {torch::full(parameter.sizes(), zero, options.dtype(torch::kUInt8)),
+          torch::zeros({moment_blocks(parameter.numel())}, options)};
+}
+
 AdamW::AdamW(std::vector<Parameter> parameters, const TrainConfig& config)
     : beta1_(config.adam_beta1), beta2_(config.adam_beta2), epsilon_(config.adam_epsilon) {
   for (Parameter& parameter : parameters) {
     const double decay = parameter.value.dim() >= 2 ? config.weight_decay : 0.0;
-    const auto options = parameter.value.options().requires_grad(false);
-    Tensor mean = torch::zeros(parameter.value.sizes(), options);
-    Tensor square = torch::zeros(parameter.value.sizes(), options);
-    slots_.push_back({std::move(parameter), std::move(mean), std::move(square), decay});
+    const bool coded = config.optimizer_bits == 8 && may_be_coded(parameter);
+    Moment mean = zero_moment(parameter.value, coded, kernels::kSignedZero);
+    Moment square = zero_moment(parameter.value, coded, kernels::kUnsignedZero);
+    slots_.push_back({std::move(parameter), decay, std::move(mean), std::move(square)});
   }
 }
 
@@ -31,7 +61,7 @@ AdamW::Slot& AdamW::slot_of(const std::string& parameter) {
 
 void AdamW::set_mask(const std::string& parameter, Tensor mask, double pruned_scale, double l1) {
   Slot& slot = slot_of(parameter);
-  RF_CHECK(mask.scalar_type() == torch::kBool && mask.sizes() == slot.mean.sizes());
+  RF_CHECK(mask.scalar_type() == torch::kBool && mask.sizes() == slot.mean.values.sizes());
   slot.mask = mask.contiguous();
   slot.pruned_scale = pruned_scale;
   slot.l1 = l1;
@@ -39,8 +69,8 @@ void AdamW::set_mask(const std::string& parameter, Tensor mask, double pruned_sc
 
 void AdamW::reset_moments(const std::string& parameter, const Tensor& where) {
   Slot& slot = slot_of(parameter);
-  slot.mean.masked_fill_(where, 0);
-  slot.square.masked_fill_(where, 0);
+  slot.mean.values.masked_fill_(where, slot.mean.coded() ? kernels::kSignedZero : 0);
+  slot.square.values.masked_fill_(where, 0);
 }
 
 void AdamW::step(double learning_rate, double grad_scale) {
@@ -50,22 +80,40 @@ void AdamW::step(double learning_rate, double grad_scale) {
   }
 }
 
+/// What other devices run, and the check on the kernels.
+void AdamW::update_composed(Slot& slot, double learning_rate, double grad_scale) const {
+  Tensor& value = slot.parameter.value;
+  const Tensor& grad = value.grad();
+  const bool coded = slot.mean.coded();
+  Tensor mean = slot.mean.values, square = slot.square.values;
+  if (coded) {
+    mean = decode_moment(mean, slot.mean.scales, kernels::kSignedMap);
+    square = decode_moment(square, slot.square.scales, kernels::kUnsignedMap);
+  }
+  mean.mul_(beta1_).add_(grad, (1 - beta1_) * grad_scale);
+  square.mul_(beta2_).addcmul_(grad, grad, (1 - beta2_) * grad_scale * grad_scale);
+  const double correction1 = 1 - std::pow(beta1_, static_cast<double>(steps_));
+  const double correction2 = 1 / std::sqrt(1 - std::pow(beta2_, static_cast<double>(steps_)));
+  Tensor change = mean / square.sqrt().mul_(correction2).add_(epsilon_);
+  change.mul_(learning_rate / correction1).add_(value, learning_rate * slot.decay);
+  if (slot.mask.defined()) change = torch::where(slot.mask, change, change * slot.pruned_scale);
+  value.sub_(change);
+  if (slot.l1 > 0) {
+    const Tensor rest = value.abs().sub_(torch::where(slot.mask, 1.0, slot.pruned_scale) * (learning_rate * slot.l1));
+    value.copy_(rest.clamp_min_(0).mul_(value.sign()));
+  }
+  if (!coded) return;
+  encode_moment(mean, kernels::kSignedMap, slot.mean.values, slot.mean.scales);
+  encode_moment(square, kernels::kUnsignedMap, slot.square.values, slot.square.scales);
+}
+
 void AdamW::update(Slot& slot, double learning_rate, double grad_scale) const {
   torch::NoGradGuard no_grad;
   Tensor& value = slot.parameter.value;
+  if (!value.device().is_cpu()) return update_composed(slot, learning_rate, grad_scale);
   const Tensor grad = value.grad().contiguous();
   const double correction1 = 1 - std::pow(beta1_, static_cast<double>(steps_));
   const double correction2 = 1 / std::sqrt(1 - std::pow(beta2_, static_cast<double>(steps_)));
-  if (!value.device().is_cpu()) {
-    slot.mean.mul_(beta1_).add_(grad, (1 - beta1_) * grad_scale);
-    slot.square.mul_(beta2_).addcmul_(grad, grad, (1 - beta2_) * grad_scale * grad_scale);
-    Tensor change = slot.mean / slot.square.sqrt().mul_(correction2).add_(epsilon_);
-    change.mul_(learning_rate / correction1)
-        .add_(value, learning_rate * slot.decay)
-        .add_(value.sign(), learning_rate * slot.l1);
-    value.sub_(slot.mask.defined() ? torch::where(slot.mask, change, change * slot.pruned_scale) : change);
-    return;
-  }
   const kernels::AdamWStep step = {.beta1 = static_cast<float>(beta1_),
                                    .beta2 = static_cast<float>(beta2_),
                                    .epsilon = static_cast<float>(epsilon_),
@@ -77,13 +125,21 @@ void AdamW::update(Slot& slot, double learning_rate, double grad_scale) const {
                                    .shrink = static_cast<float>(learning_rate * slot.l1)};
   float* w = value.data_ptr<float>();
   const float* g = grad.data_ptr<float>();
-  float* m = slot.mean.data_ptr<float>();
-  float* v = slot.square.data_ptr<float>();
   const auto* mask =
       slot.mask.defined() ? reinterpret_cast<const uint8_t*>(slot.mask.data_ptr<bool>()) : nullptr;
-  at::parallel_for(0, value.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
-    kernels::table().adamw(w + begin, g + begin, m + begin, v + begin, mask ? mask + begin : nullptr,
-                           end - begin, step);
+  const auto part_of_mask = [&](int64_t begin) { return mask != nullptr ? mask + begin : nullptr; };
+  if (slot.mean.coded()) {
+    const kernels::Moments8 all = {slot.mean.values.data_ptr<uint8_t>(), slot.mean.scales.data_ptr<float>(),
+                                   slot.square.values.data_ptr<uint8_t>(), slot.square.scales.data_ptr<float>()};
+    return for_each_part(value.numel(), [&](int64_t block, int64_t begin, int64_t count) {
+      const kernels::Moments8 part = {all.m + begin, all.m_scale + block, all.v + begin, all.v_scale + block};
+      kernels::table().adamw8(w + begin, g + begin, part, part_of_mask(begin), count, step);
+    });
+  }
+  float* m = slot.mean.values.data_ptr<float>();
+  float* v = slot.square.values.data_ptr<float>();
+  for_each_part(value.numel(), [&](int64_t, int64_t begin, int64_t count) {
+    kernels::table().adamw(w + begin, g + begin, m + begin, v + begin, part_of_mask(begin), count, step);
   });
 }
 
@@ -105,11 +161,21 @@ double AdamW::grad_norm() const {
 
 std::vector<AdamW::Parameter> AdamW::state() const {
   std::vector<Parameter> tensors;
+  const auto add = [&](const std::string& name, const Moment& moment) {
+    tensors.push_back({name, moment.values});
+    if (moment.coded()) tensors.push_back({name + ".scale", moment.scales});
+  };
   for (const Slot& slot : slots_) {
-    tensors.push_back({slot.parameter.name + ".exp_avg", slot.mean});
-    tensors.push_back({slot.parameter.name + ".exp_avg_sq", slot.square});
+    add(slot.parameter.name + ".exp_avg", slot.mean);
+    add(slot.parameter.name + ".exp_avg_sq", slot.square);
   }
   return tensors;
+}
+
+int64_t AdamW::state_bytes() const {
+  int64_t bytes = 0;
+  for (const Parameter& tensor : state()) bytes += static_cast<int64_t>(tensor.value.nbytes());
+  return bytes;
 }
 
 }  // namespace ringflash

@@ -16,7 +16,8 @@ class AdamW {
     std::string name;
     torch::Tensor value;
   };
-  /// Matrices decay, vectors (norms) do not.
+  /// Matrices decay, vectors (norms) do not. Moments are fp32, or with optimizer_bits 8 (Dettmers et al. 2021) bytes
+  /// where a parameter is a matrix of some size and neither embedding nor head, whose rows learn at their own pace.
   AdamW(std::vector<Parameter> parameters, const TrainConfig& config);
 
   /// From here on the update of what `mask` (bool, of the parameter's shape) leaves out is scaled by
@@ -33,22 +34,31 @@ class AdamW {
   /// Root of the summed squares of all gradients, accumulated in double.
   double grad_norm() const;
 
-  /// Tensors "<name>.exp_avg", "<name>.exp_avg_sq", fp32, and the number of steps taken: everything there is
-  /// to save. Writing into the tensors restores them.
+  /// Tensors "<name>.exp_avg", "<name>.exp_avg_sq" and the number of steps taken: everything there is to save. Writing
+  /// into the tensors restores them. They are fp32, or bytes, beside whose names "<name>.exp_avg.scale" and
+  /// "<name>.exp_avg_sq.scale", fp32, stand for their blocks' scales (kernels/dynamic_map.h).
   std::vector<Parameter> state() const;
+  int64_t state_bytes() const;
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
 
  private:
+  /// fp32 values, or their codes and scales.
+  struct Moment {
+    torch::Tensor values, scales = {};
+    bool coded() const { return scales.defined(); }
+  };
   struct Slot {
     Parameter parameter;
-    torch::Tensor mean, square;
     double decay;
+    Moment mean, square;
     torch::Tensor mask = {};  ///< undefined where nothing is masked
     double pruned_scale = 1, l1 = 0;
   };
   Slot& slot_of(const std::string& parameter);
+  static Moment zero_moment(const torch::Tensor& parameter, bool coded, uint8_t zero);
   void update(Slot& slot, double learning_rate, double grad_scale) const;
+  void update_composed(Slot& slot, double learning_rate, double grad_scale) const;
 
   std::vector<Slot> slots_;
   double beta1_, beta2_, epsilon_;

@@ -61,6 +61,8 @@ void visit_state(State& p, Visitor&& visit) {
   visit("loss_variance", p.guard.variance);
   visit("loss_seen", p.guard.seen);
   visit("bad_in_row", p.guard.bad_in_row);
+  visit("loss_scale", p.scaler.scale);
+  visit("loss_scale_good_in_row", p.scaler.good_in_row);
   visit("teacher", p.teacher);
   visit("teacher_hash", p.teacher_hash);
 }

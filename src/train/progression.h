@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "train/loss_guard.h"
+#include "train/loss_scaler.h"
 
 namespace ringflash {
 
@@ -16,6 +17,7 @@ struct Progression {
   int64_t rows = 0;             ///< rows of the data order consumed
   int64_t optimizer_steps = 0;  ///< the optimiser's own count
   LossGuard guard = {};
+  LossScaler scaler = {};
   uint64_t data = 0;            ///< TokenDataset::fingerprint() of what is trained on
   double seconds = 0;           ///< spent training, over all sessions
   double first_heldout = 0;     ///< held-out bits per byte before the first step

@@ -2,6 +2,8 @@
 
 #include <charconv>
 #include <cmath>
+#include <initializer_list>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <type_traits>
@@ -52,6 +54,7 @@ Status check_counts(const TrainConfig& c) {
       {"save_steps", c.save_steps},
       {"save_total_limit", c.save_total_limit},
       {"max_bad_batches", c.max_bad_batches},
+      {"loss_scale_growth_steps", c.loss_scale_growth_steps},
   };
   for (const auto& [key, value] : counts) {
     if (value < 1 || value > kMaxCount) {
@@ -84,6 +87,7 @@ Status check_ratios(const TrainConfig& c) {
       {"weight_decay", c.weight_decay, 0, 100},
       {"max_grad_norm", c.max_grad_norm, 0, 1e9},
       {"spike_threshold", c.spike_threshold, 0, 1e9},
+      {"initial_loss_scale", c.initial_loss_scale, 1, 0x1p100},
       {"heldout_fraction", c.heldout_fraction, 1e-6, 0.5},
       {"sparsity_begin_ratio", c.sparsity_begin_ratio, 0, 1},
       {"sparsity_end_ratio", c.sparsity_end_ratio, c.sparsity_begin_ratio, 1},
@@ -102,19 +106,27 @@ Status check_ratios(const TrainConfig& c) {
   return {};
 }
 
+Status check_choice(const char* key, const std::string& value, std::initializer_list<const char*> choices) {
+  std::string names;
+  for (const char* choice : choices) {
+    if (value == choice) return {};
+    names += (names.empty() ? "" : choice == *std::prev(choices.end()) ? " or " : ", ") + std::string(choice);
+  }
+  return Error{"'" + std::string(key) + "' must be " + names + ", found '" + value + "'"};
+}
+
 }  // namespace
 
 Status validate(const TrainConfig& config) {
   RF_TRY_VOID(check_counts(config));
   RF_TRY_VOID(check_ratios(config));
-  if (config.precision != "auto" && config.precision != "bf16" && config.precision != "fp32") {
-    return Error{"'precision' must be auto, bf16 or fp32, found '" + config.precision + "'"};
-  }
-  if (config.mask_method != "magnitude" && config.mask_method != "rigl" && config.mask_method != "static") {
-    return Error{"'mask_method' must be magnitude, rigl or static, found '" + config.mask_method + "'"};
-  }
-  if (config.device != "cpu" && config.device != "cuda") {
-    return Error{"'device' must be cpu or cuda, found '" + config.device + "'"};
+  RF_TRY_VOID(check_choice("precision", config.precision, {"auto", "bf16", "fp16", "fp32"}));
+  RF_TRY_VOID(check_choice("loss_scaling", config.loss_scaling, {"auto", "on", "off"}));
+  RF_TRY_VOID(check_choice("lr_scheduler_type", config.lr_scheduler_type, {"cosine", "linear", "constant"}));
+  RF_TRY_VOID(check_choice("mask_method", config.mask_method, {"magnitude", "rigl", "static"}));
+  RF_TRY_VOID(check_choice("device", config.device, {"cpu", "cuda"}));
+  if (config.optimizer_bits != 32 && config.optimizer_bits != 8) {
+    return Error{"'optimizer_bits' must be 32 or 8, found " + std::to_string(config.optimizer_bits)};
   }
   return {};
 }
@@ -159,10 +171,12 @@ double learning_rate_at(const TrainConfig& config, int64_t step) {
   const double warmup = std::ceil(config.warmup_ratio * static_cast<double>(config.max_steps));
   const double done = static_cast<double>(step);
   if (done < warmup) return config.learning_rate * (done + 1) / warmup;
+  if (config.lr_scheduler_type == "constant") return config.learning_rate;
   const double span = std::max(1.0, static_cast<double>(config.max_steps) - warmup);
-  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, (done - warmup) / span)));
-  return config.learning_rate *
-         (config.min_learning_rate_ratio + (1 - config.min_learning_rate_ratio) * cosine);
+  const double passed = std::min(1.0, (done - warmup) / span);
+  const double left =
+      config.lr_scheduler_type == "linear" ? 1 - passed : 0.5 * (1 + std::cos(std::numbers::pi * passed));
+  return config.learning_rate * (config.min_learning_rate_ratio + (1 - config.min_learning_rate_ratio) * left);
 }
 
 }  // namespace ringflash

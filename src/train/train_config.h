@@ -16,12 +16,14 @@ struct TrainConfig {
   int64_t batch_size = 4;
   int64_t gradient_accumulation_steps = 1;
   double learning_rate = 1e-4;
+  std::string lr_scheduler_type = "cosine";
   double warmup_ratio = 0.05;
   double min_learning_rate_ratio = 0.1;
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.95;
   double adam_epsilon = 1e-8;
   double weight_decay = 0.1;
+  int64_t optimizer_bits = 32;
   double max_grad_norm = 1.0;
   double spike_threshold = 12;
   int64_t max_bad_batches = 10;
@@ -42,8 +44,12 @@ struct TrainConfig {
   double quantize_begin_ratio = 0.6;
   double distill_weight = 0.5;
   std::string precision = "auto";
+  std::string loss_scaling = "auto";
+  double initial_loss_scale = 65536;
+  int64_t loss_scale_growth_steps = 2000;
   std::string device = "cpu";
 
+  bool scales_loss() const { return loss_scaling == "on" || (loss_scaling == "auto" && precision == "fp16"); }
   int64_t tokens_per_step() const { return sequence_length * batch_size * gradient_accumulation_steps; }
   bool operator==(const TrainConfig&) const = default;
 };
@@ -55,13 +61,16 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("sequence_length", c.sequence_length, "tokens in a row");
   visit("batch_size", c.batch_size, "rows in a micro-batch");
   visit("gradient_accumulation_steps", c.gradient_accumulation_steps, "micro-batches in a step");
-  visit("learning_rate", c.learning_rate, "AdamW's peak learning rate");
+  visit("learning_rate", c.learning_rate, "AdamW's peak learning rate (with --preset tiny or nano 0.003, micro 0.002, small 0.0006)");
+  visit("lr_scheduler_type", c.lr_scheduler_type, "how the rate falls after the warm-up: cosine, linear or constant");
   visit("warmup_ratio", c.warmup_ratio, "share of the steps in which the rate rises linearly");
-  visit("min_learning_rate_ratio", c.min_learning_rate_ratio, "where the cosine ends, relative to the peak");
+  visit("min_learning_rate_ratio", c.min_learning_rate_ratio, "where the rate ends, relative to the peak");
   visit("adam_beta1", c.adam_beta1, "AdamW's decay of the mean gradient");
   visit("adam_beta2", c.adam_beta2, "AdamW's decay of the mean squared gradient");
   visit("adam_epsilon", c.adam_epsilon, "AdamW's epsilon");
   visit("weight_decay", c.weight_decay, "decoupled, on matrices only");
+  visit("optimizer_bits", c.optimizer_bits,
+        "of AdamW's two moments: 32, or 8 (block-wise; embedding, head and norms stay at 32)");
   visit("max_grad_norm", c.max_grad_norm, "gradients are scaled down to this norm; 0 leaves them alone");
   visit("spike_threshold", c.spike_threshold,
         "batches whose loss is so many deviations above the last ones' are skipped; 0 skips none");
@@ -87,7 +96,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("quantize_begin_ratio", c.quantize_begin_ratio,
         "share of the steps after which weights are trained as weight_bits will hold them");
   visit("distill_weight", c.distill_weight, "how much a --teacher's opinion counts against the text's, 0 to 1");
-  visit("precision", c.precision, "of matrix products: bf16, fp32, or auto (bf16 where the hardware has it)");
+  visit("precision", c.precision, "of matrix products, beside fp32 weights: bf16, fp16, fp32, or auto (bf16 where the hardware has it)");
+  visit("loss_scaling", c.loss_scaling, "by GradScaler's rules: on, off, or auto (with fp16)");
+  visit("initial_loss_scale", c.initial_loss_scale, "what it begins with; halved by gradients that are not finite");
+  visit("loss_scale_growth_steps", c.loss_scale_growth_steps, "good steps in a row after which it doubles");
   visit("device", c.device, "cpu or cuda");
 }
 
@@ -101,7 +113,8 @@ Result<bool> set_field(TrainConfig& config, std::string_view key, std::string_vi
 std::string train_config_to_json(const TrainConfig& config);
 Result<TrainConfig> train_config_from_json(std::string_view text);
 
-/// Linear warm-up, then cosine down to the minimum ratio (Loshchilov and Hutter 2017). step counts from 0.
+/// Linear warm-up, then down to the minimum ratio with a cosine (Loshchilov and Hutter 2017) or in a line, or no further
+/// change. step counts from 0.
 double learning_rate_at(const TrainConfig& config, int64_t step);
 
 }  // namespace ringflash

@@ -35,7 +35,21 @@ namespace fs = std::filesystem;
 
 torch::ScalarType compute_type(const TrainConfig& recipe) {
   RF_CHECK(recipe.precision != "auto");
+  if (recipe.precision == "fp16") return torch::kHalf;
   return recipe.precision == "bf16" ? torch::kBFloat16 : torch::kFloat32;
+}
+
+/// libtorch says what it can multiply on a device only by trying.
+Status check_precision(const TrainConfig& recipe, torch::Device device) {
+  try {
+    const auto options = torch::TensorOptions(compute_type(recipe)).device(device).requires_grad(true);
+    const torch::Tensor x = torch::ones({2, 2}, options);
+    torch::silu(torch::linear(x, x)).sum().backward();
+    return {};
+  } catch (const c10::Error&) {
+    return Error{"'precision' is " + recipe.precision + ", which this libtorch cannot train in on 'device' " +
+                 recipe.device + "; bf16 and fp32 it can"};
+  }
 }
 
 Result<torch::Device> open_device(const std::string& name) {
@@ -72,6 +86,7 @@ class Run {
         order_(data_.train, recipe_.sequence_length, static_cast<uint64_t>(recipe_.seed)),
         piece_bytes_(piece_bytes(data_.vocabulary)) {
     progression_.data = data_.train.fingerprint();
+    progression_.scaler.scale = recipe_.initial_loss_scale;
   }
 
   Status restore(const fs::path& checkpoint) {
@@ -95,8 +110,10 @@ class Run {
  private:
   struct StepResult {
     double loss, grad_norm;
+    double loss_scale;  ///< that the gradients were computed with; grad_norm is without it
   };
   StepResult compute_gradients();
+  Result<bool> overflowed(const StepResult& result, MetricsLog& log);
   /// Takes batches until one is good.
   Result<StepResult> step(double learning_rate, MetricsLog& log);
   Status skip_batch(const std::string& wrong, MetricsLog& log);
@@ -110,6 +127,7 @@ class Run {
   void write_report(bool at_once);
   TrainReport report(bool interrupted) const;
   double step_macs(const ModelConfig& model) const;
+  double loss_scale() const { return recipe_.scales_loss() ? progression_.scaler.scale : 1; }
   double seconds() const { return progression_.seconds + session_.seconds(); }
 
   const TrainRequest& request_;
@@ -156,19 +174,33 @@ Run::StepResult Run::compute_gradients() {
   for (const PackedBatch& batch : batches) {
     const BatchTensors tensors = to_tensors(batch, device_);
     const torch::Tensor loss = loss_sum(tensors);
-    (loss * per_target).backward();
+    (loss * (per_target * loss_scale())).backward();
     nats += loss.item<double>();
   }
-  return {nats * per_target, optimizer_.grad_norm()};
+  return {nats * per_target, optimizer_.grad_norm() / loss_scale(), loss_scale()};
+}
+
+/// Whether the loss scale alone is to blame for gradients that are not finite: then it is smaller the next time, and the
+/// batch no bad one.
+Result<bool> Run::overflowed(const StepResult& result, MetricsLog& log) {
+  if (!recipe_.scales_loss()) return false;
+  const bool finite = std::isfinite(result.grad_norm), to_blame = result.loss_scale > 1 && std::isfinite(result.loss);
+  progression_.scaler.update(finite, recipe_.loss_scale_growth_steps);
+  if (finite || !to_blame) return false;
+  RF_TRY_VOID(log.write(SkippedBatch{progression_.step, progression_.rows * recipe_.sequence_length,
+                                     "gradients overflow at a loss scale of " + std::to_string(result.loss_scale)}));
+  return true;
 }
 
 Result<Run::StepResult> Run::step(double learning_rate, MetricsLog& log) {
   while (true) {
     const StepResult result = compute_gradients();
+    RF_TRY(const bool too_large, overflowed(result, log));
+    if (too_large) continue;
     const std::string wrong = progression_.guard.judge(result.loss, result.grad_norm, recipe_.spike_threshold);
     if (wrong.empty()) {
       const bool clip = recipe_.max_grad_norm > 0 && result.grad_norm > recipe_.max_grad_norm;
-      optimizer_.step(learning_rate, clip ? recipe_.max_grad_norm / result.grad_norm : 1.0);
+      optimizer_.step(learning_rate, (clip ? recipe_.max_grad_norm / result.grad_norm : 1.0) / result.loss_scale);
       ++progression_.step;
       return result;
     }
@@ -250,6 +282,7 @@ TrainReport Run::report(bool interrupted) const {
           .parameters = count_parameters(model_->config()).total(),
           .step_macs = step_macs(model_->config()),
           .dense_step_macs = step_macs(dense_twin(model_->config())),
+          .optimizer_bytes = optimizer_.state_bytes(),
           .seconds = seconds(),
           .first_bits_per_byte = progression_.first_heldout,
           .last_bits_per_byte = heldout_.bits_per_byte,
@@ -293,7 +326,8 @@ Result<TrainReport> Run::take_steps(MetricsLog& log) {
     const double tokens_per_s = static_cast<double>(recipe_.tokens_per_step()) / stopwatch.seconds();
     RF_TRY_VOID(log.write(StepMetrics{progression_.step, result.loss, rate, result.grad_norm,
                                       progression_.rows * recipe_.sequence_length, tokens_per_s, seconds(),
-                                      peak_memory()}));
+                                      peak_memory(),
+                                      recipe_.scales_loss() ? std::optional(result.loss_scale) : std::nullopt}));
     if (const auto moved = sparsifier_.after_step(progression_.step)) RF_TRY_VOID(log.write(*moved));
     char note[96];
     std::snprintf(note, sizeof note, "loss %.3f  held-out %.3f bits/byte  %s tok/s", result.loss,
@@ -356,7 +390,7 @@ Status Run::find_teacher() {
   return {};
 }
 
-std::string describe(const RunSetup& setup, const PreparedData& data, torch::ScalarType compute) {
+std::string describe(const RunSetup& setup, const PreparedData& data) {
   const ParameterCounts counts = count_parameters(setup.model);
   return "model: " + format_count(static_cast<double>(counts.total())) + " parameters (" +
          format_count(static_cast<double>(counts.total() - counts.embedding)) +
@@ -364,7 +398,7 @@ std::string describe(const RunSetup& setup, const PreparedData& data, torch::Sca
          " tokens to train on, " + format_count(static_cast<double>(data.heldout.tokens())) + " held out; " +
          std::to_string(setup.recipe.max_steps) + " steps of " +
          std::to_string(setup.recipe.tokens_per_step()) + " tokens in " +
-         (compute == torch::kBFloat16 ? "bf16" : "fp32");
+         setup.recipe.precision;
 }
 
 std::string describe_ring(const ModelConfig& model) {
@@ -382,6 +416,7 @@ Result<TrainReport> run_training(const TrainRequest& request) {
   if (request.activation_budget && !device.is_cpu()) {
     return Error{"--activation-budget measures the CPU's memory and needs device=cpu, found " + setup.recipe.device};
   }
+  RF_TRY_VOID(check_precision(setup.recipe, device));
   // Said even where it is all of them: libtorch's own default depends on how it was built.
   at::set_num_threads(request.threads > 0 ? request.threads : usable_processors());
   PrepareOptions options{.paths = request.data,
@@ -410,7 +445,7 @@ Result<TrainReport> run_training(const TrainRequest& request) {
   }
   CausalLm model(setup.model, static_cast<uint64_t>(setup.recipe.seed));
   model->to(device);
-  remark(request, describe(setup, data, compute_type(setup.recipe)));
+  remark(request, describe(setup, data));
   remark(request, "ring: " + describe_ring(setup.model));
 
   const std::optional<fs::path> resume_from = setup.resume_from;

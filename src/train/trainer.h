@@ -34,6 +34,7 @@ struct TrainReport {
   /// Multiply-accumulates of one step, backward counted twice, as trained in the end and of the dense twin with full
   /// attention.
   double step_macs = 0, dense_step_macs = 0;
+  int64_t optimizer_bytes = 0;                             ///< of AdamW's moments
   double seconds = 0;                                      ///< of training, over all sessions
   double first_bits_per_byte = 0, last_bits_per_byte = 0;  ///< held out, at step 0 and at the end
   double last_accuracy = 0;

@@ -97,7 +97,8 @@ TEST_F(TrainingHalf, SecondRunAsksForResumeAndThenGoesOn) {
 TEST_F(TrainingHalf, HelpShowsTheRecipe) {
   const Outcome outcome = run_ringflash({"train", "--help"});
   EXPECT_EQ(outcome.exit_code, 0);
-  for (const char* text : {"learning_rate=0.0001", "warmup_ratio=0.05", "max_grad_norm=1", "ringflash train --data",
+  for (const char* text : {"learning_rate=0.0001", "lr_scheduler_type=cosine", "warmup_ratio=0.05", "max_grad_norm=1", "l1=0.01",
+                           "precision=auto", "loss_scaling=auto", "optimizer_bits=32", "--teacher", "best ", "ringflash train --data",
                            "nano", "--seq"}) {
     EXPECT_NE(outcome.out.find(text), std::string::npos) << text;
   }

@@ -218,5 +218,125 @@ TEST(AdamW, MatchesTheFormula) {
   }
 }
 
+TEST(DynamicMap, HoldsThePapersValues) {
+  for (const DynamicMap* map : {&kSignedMap, &kUnsignedMap}) {
+    for (int code = 1; code < 256; ++code) EXPECT_LT(map->values[code - 1], map->values[code]) << code;
+    EXPECT_EQ(map->values[255], 1);
+  }
+  EXPECT_EQ(kSignedMap.values[kSignedZero], 0);
+  EXPECT_EQ(kUnsignedMap.values[kUnsignedZero], 0);
+  // The middles of the last of 64 and of 128 equal bins from 0.1 to 1, and of the first decade's one and first of two.
+  EXPECT_FLOAT_EQ(kSignedMap.values[254], 0.99296875f);
+  EXPECT_FLOAT_EQ(kSignedMap.values[0], -0.99296875f);
+  EXPECT_FLOAT_EQ(kUnsignedMap.values[254], 0.996484375f);
+  EXPECT_FLOAT_EQ(kSignedMap.values[128], 5.5e-7f);
+  EXPECT_FLOAT_EQ(kUnsignedMap.values[1], 3.25e-7f);
+}
+
+/// Moments of a few blocks, and what they stand for.
+struct Coded {
+  explicit Coded(int64_t count)
+      : m(count + 1, kSignedZero), v(count + 1, kUnsignedZero), m_scale(count / kMomentBlock + 1), v_scale(m_scale) {}
+  Moments8 moments() { return {m.data(), m_scale.data(), v.data(), v_scale.data()}; }
+
+  double mean(int64_t i) const { return double{kSignedMap.values[m[i]]} * m_scale[i / kMomentBlock]; }
+  double square(int64_t i) const { return double{kUnsignedMap.values[v[i]]} * v_scale[i / kMomentBlock]; }
+
+  std::vector<uint8_t> m, v;
+  std::vector<float> m_scale, v_scale;
+};
+
+/// Where a - b in the codes of a map would be, for the rounding of values that lie halfway.
+int64_t distance(uint8_t a, uint8_t b) {
+  return std::abs(int64_t{a} - int64_t{b});
+}
+
+TEST(AdamW8, EveryTableAgreesWithTheReference) {
+  const AdamWStep s = {.beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f, .rate = 0.02f, .root_correction = 1.5f,
+                       .decay = 0.001f, .grad_scale = 0.5f, .pruned_scale = 0.1f, .shrink = 0.02f};
+  const Table& reference = *available_tables().front();
+  for (const Table* table : available_tables()) {
+    for (const int64_t count : {1, 17, 255, 256, 257, 1000}) {
+      for (const bool masked : {false, true}) {
+        SCOPED_TRACE(std::string(table->isa) + " count " + std::to_string(count) + (masked ? " masked" : ""));
+        std::vector<uint8_t> mask(count);
+        for (int64_t i = 0; i < count; ++i) mask[i] = i % 3 == 1;
+        auto w = random_floats(count, 1), want_w = w;
+        w.push_back(kPoison);
+        Coded got(count), want(count);
+        for (int step = 0; step < 5; ++step) {
+          auto g = random_floats(count, 10 + step);
+          // Over eight orders of magnitude, none at all, and both signs.
+          for (int64_t i = 0; i < count; ++i) g[i] *= static_cast<float>(i % 5 == 0 ? 0 : std::pow(10.0, -(i % 9)));
+          // From one state, so that a code that fell the other way does not grow into a difference.
+          want = got;
+          std::copy_n(w.begin(), count, want_w.begin());
+          const uint8_t* kept = masked ? mask.data() : nullptr;
+          table->adamw8(w.data(), g.data(), got.moments(), kept, count, s);
+          reference.adamw8(want_w.data(), g.data(), want.moments(), kept, count, s);
+          int64_t different = 0;
+          for (int64_t i = 0; i < count; ++i) {
+            // Neighbouring codes only where a moment lies halfway between, to within rounding.
+            ASSERT_LE(distance(got.m[i], want.m[i]), 1) << i;
+            ASSERT_LE(distance(got.v[i], want.v[i]), 1) << i;
+            different += got.m[i] != want.m[i] || got.v[i] != want.v[i] ? 1 : 0;
+            ASSERT_NEAR(w[i], want_w[i], 64 * kUnit * (1 + std::abs(want_w[i]))) << i;
+          }
+          EXPECT_LE(different, 1 + count / 100);
+          for (size_t block = 0; block * kMomentBlock < static_cast<size_t>(count); ++block) {
+            EXPECT_NEAR(got.m_scale[block], want.m_scale[block], 8 * kUnit * want.m_scale[block]);
+            EXPECT_NEAR(got.v_scale[block], want.v_scale[block], 8 * kUnit * want.v_scale[block]);
+          }
+        }
+        EXPECT_TRUE(std::isnan(w.back())) << "wrote past the end";
+        EXPECT_EQ(got.m.back(), kSignedZero);
+        EXPECT_EQ(got.v.back(), kUnsignedZero);
+      }
+    }
+  }
+}
+
+TEST(AdamW8, MomentsAreTheNearestOfTheMap) {
+  // From zero moments, with betas of 0 and no correction, m = g and v = g^2.
+  const AdamWStep s = {.beta1 = 0, .beta2 = 0, .epsilon = 1, .rate = 0, .root_correction = 1, .decay = 0, .grad_scale = 1};
+  constexpr int64_t kCount = kMomentBlock;
+  for (const Table* table : available_tables()) {
+    SCOPED_TRACE(table->isa);
+    Rng rng(3);
+    std::vector<float> g(kCount), w(kCount);
+    for (float& x : g) x = static_cast<float>((rng.uniform() < 0.5 ? -1 : 1) * std::pow(10.0, -8 * rng.uniform()));
+    g[0] = 1;
+    Coded coded(kCount);
+    table->adamw8(w.data(), g.data(), coded.moments(), nullptr, kCount, s);
+    for (int64_t i = 0; i < kCount; ++i) {
+      const auto off = [&](const DynamicMap& map, double x) {
+        double least = 2;
+        for (const float value : map.values) least = std::min(least, std::abs(value - x));
+        return least;
+      };
+      const double m = g[i], v = double{g[i]} * g[i];
+      EXPECT_LE(std::abs(coded.mean(i) - m), off(kSignedMap, m) + 4 * kUnit * std::abs(m)) << m;
+      EXPECT_GT(coded.square(i), 0) << "would divide by epsilon alone";
+      if (coded.v[i] == 1) continue;  // rounded up from nearer to zero
+      EXPECT_LE(std::abs(coded.square(i) - v), off(kUnsignedMap, v) + 4 * kUnit * v) << v;
+    }
+  }
+}
+
+TEST(AdamW8, NothingStaysNothing) {
+  for (const Table* table : available_tables()) {
+    SCOPED_TRACE(table->isa);
+    std::vector<float> w(300, 0.5f);
+    for (const float gradient : {0.0f, 1e-38f, -1e-30f}) {
+      const std::vector<float> g(300, gradient);
+      Coded coded(300);
+      table->adamw8(w.data(), g.data(), coded.moments(), nullptr, 300, {.beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f,
+                    .rate = 0.01f, .root_correction = 1, .decay = 0, .grad_scale = 1});
+      EXPECT_EQ(w, std::vector<float>(300, 0.5f)) << gradient;
+      EXPECT_EQ(coded.v, std::vector<uint8_t>(301, kUnsignedZero));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ringflash::kernels

@@ -1,6 +1,7 @@
 #include "train/optimizer.h"
 
 #include "torch_support.h"
+#include "train/moments8.h"
 
 namespace ringflash {
 namespace {
@@ -74,6 +75,80 @@ TEST(AdamW, StateRestoresBitForBit) {
   run(w, optimizer, 3, 6);
   run(copy, restored, 3, 6);
   EXPECT_TRUE(torch::equal(w, copy));
+}
+
+constexpr int64_t kWide = 80;  // kWide^2 numbers are enough to be coded, and end within a block
+
+TrainConfig eight_bits() {
+  TrainConfig recipe;
+  recipe.optimizer_bits = 8;
+  return recipe;
+}
+
+TEST(AdamW8, TorchsOpsAndTheKernelAgree) {
+  const Tensor x = testing::random_tensor({kWide, kWide}, 1).to(torch::kFloat32);
+  for (const bool with_sign : {true, false}) {
+    const kernels::DynamicMap& map = with_sign ? kernels::kSignedMap : kernels::kUnsignedMap;
+    const Tensor values = with_sign ? x : x.square();
+    Tensor codes = torch::empty(x.sizes(), torch::kUInt8), scales = torch::empty({moment_blocks(x.numel())});
+    encode_moment(values, map, codes, scales);
+    // Coding what was coded changes nothing.
+    const Tensor decoded = decode_moment(codes, scales, map);
+    Tensor again = torch::empty_like(codes), scales_again = torch::empty_like(scales);
+    encode_moment(decoded, map, again, scales_again);
+    if (!with_sign) {
+      EXPECT_TRUE(torch::equal(codes, again));
+    }
+
+    // The kernel's, of the same first step.
+    Tensor w = torch::zeros_like(x).requires_grad_(true);
+    AdamW optimizer({{"w", w}}, eight_bits());
+    w.mutable_grad() = x;
+    optimizer.step(0.01, 1.0);
+    const auto state = optimizer.state();
+    ASSERT_EQ(state.size(), 4u);
+    const Tensor theirs = decode_moment(state[with_sign ? 0 : 2].value, state[with_sign ? 1 : 3].value, map);
+    const double share = with_sign ? 1 - 0.9 : 1 - 0.95;  // (1 - beta) of the first gradient
+    // Half a bin's width of the block's largest, for codes that fell the other way of halfway.
+    testing::expect_close(theirs / share, decoded, {.absolute = 0.02, .relative = 1e-5}, "moments");
+    EXPECT_GT((theirs / share - decoded).abs().lt(1e-5).to(torch::kFloat32).mean().item<double>(), 0.99);
+  }
+}
+
+TEST(AdamW8, EmbeddingsHeadsAndSmallTensorsStayIn32Bits) {
+  std::vector<AdamW::Parameter> parameters;
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight", "model.layers.0.mlp.up_proj.weight"}) {
+    const bool vector = std::string(name).find("norm") != std::string::npos;
+    parameters.push_back({name, vector ? torch::ones({5000}) : torch::ones({kWide, kWide})});
+  }
+  parameters.push_back({"model.layers.0.self_attn.router.weight", torch::ones({4, 4})});
+  AdamW optimizer(parameters, eight_bits());
+  for (const auto& [name, value] : optimizer.state()) {
+    const bool coded = value.scalar_type() == torch::kUInt8;
+    EXPECT_EQ(coded, name.find("up_proj") != std::string::npos && name.find(".scale") == std::string::npos) << name;
+  }
+}
+
+TEST(AdamW8, TakesAQuarterOfTheMemory) {
+  const auto bytes = [](const TrainConfig& recipe) {
+    return AdamW({{"w", torch::ones({1024, 1024})}}, recipe).state_bytes();
+  };
+  EXPECT_EQ(bytes(TrainConfig{}), 2 * 4 * 1024 * 1024);
+  EXPECT_EQ(bytes(eight_bits()), 2 * (1024 * 1024 + 4 * 4096));
+}
+
+TEST(AdamW8, ForgottenMomentsAreZero) {
+  Tensor w = torch::zeros({kWide, kWide}).requires_grad_(true);
+  AdamW optimizer({{"w", w}}, eight_bits());
+  w.mutable_grad() = torch::ones({kWide, kWide});
+  optimizer.step(0.01, 1.0);
+  const Tensor where = testing::random_tensor({kWide, kWide}, 5).gt(0);
+  optimizer.reset_moments("w", where);
+  const auto state = optimizer.state();
+  for (const size_t i : {0, 2}) {
+    const Tensor x = decode_moment(state[i].value, state[i + 1].value, i == 0 ? kernels::kSignedMap : kernels::kUnsignedMap);
+    EXPECT_TRUE(torch::equal(x.eq(0), where));
+  }
 }
 
 }  // namespace

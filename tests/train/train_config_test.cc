@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "train/loss_scaler.h"
+
 namespace ringflash {
 namespace {
 
@@ -21,7 +23,20 @@ TEST(TrainConfig, DefaultsAreTheRecipe) {
   const TrainConfig config;
   EXPECT_EQ(config.learning_rate, 1e-4);
   EXPECT_EQ(config.warmup_ratio, 0.05);
+  EXPECT_EQ(config.lr_scheduler_type, "cosine");
   EXPECT_EQ(config.max_grad_norm, 1.0);
+  EXPECT_EQ(config.l1, 0.01);
+  EXPECT_EQ(config.initial_loss_scale, 65536);
+  EXPECT_EQ(config.loss_scale_growth_steps, 2000);
+}
+
+TEST(TrainConfig, TheLossIsScaledForFp16) {
+  TrainConfig config;
+  EXPECT_FALSE(config.scales_loss());
+  config.precision = "fp16";
+  EXPECT_TRUE(config.scales_loss());
+  config.loss_scaling = "off";
+  EXPECT_FALSE(config.scales_loss());
 }
 
 TEST(TrainConfig, SettingsByName) {
@@ -59,7 +74,9 @@ TEST(TrainConfig, ValidatesRanges) {
   EXPECT_NE(message([](TrainConfig& c) { c.adam_beta1 = std::nan(""); }).find("adam_beta1"), std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) { c.batch_size = int64_t{1} << 40; }).find("tokens"), std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) { c.precision = "int3"; }).find("int3"), std::string::npos);
-  EXPECT_NE(message([](TrainConfig& c) { c.device = "tpu"; }).find("tpu"), std::string::npos);
+  EXPECT_EQ(message([](TrainConfig& c) { c.device = "tpu"; }), "'device' must be cpu or cuda, found 'tpu'");
+  EXPECT_EQ(message([](TrainConfig& c) { c.loss_scaling = "yes"; }), "'loss_scaling' must be auto, on or off, found 'yes'");
+  EXPECT_EQ(message([](TrainConfig& c) { c.optimizer_bits = 4; }), "'optimizer_bits' must be 32 or 8, found 4");
 }
 
 TEST(LearningRate, WarmsUpThenFollowsTheCosine) {
@@ -76,6 +93,36 @@ TEST(LearningRate, WarmsUpThenFollowsTheCosine) {
   for (int64_t step = 51; step < 1000; ++step) {
     EXPECT_LT(learning_rate_at(config, step), learning_rate_at(config, step - 1));
   }
+}
+
+TEST(LearningRate, FallsInALineOrNotAtAll) {
+  TrainConfig config;
+  config.learning_rate = 1.0;
+  config.max_steps = 100;
+  config.warmup_ratio = 0;
+  config.min_learning_rate_ratio = 0.2;
+  config.lr_scheduler_type = "linear";
+  EXPECT_DOUBLE_EQ(learning_rate_at(config, 0), 1.0);
+  EXPECT_NEAR(learning_rate_at(config, 25), 0.8, 1e-12);
+  EXPECT_NEAR(learning_rate_at(config, 100), 0.2, 1e-12);
+  config.lr_scheduler_type = "constant";
+  EXPECT_EQ(learning_rate_at(config, 99), 1.0);
+}
+
+TEST(LossScaler, FollowsGradScalersRules) {
+  LossScaler scaler;
+  EXPECT_EQ(scaler.scale, 65536);
+  scaler.update(/*finite=*/false, 3);
+  EXPECT_EQ(scaler.scale, 32768);
+  for (const double expected : {32768, 32768, 65536, 65536, 65536, 131072}) {
+    scaler.update(/*finite=*/true, 3);
+    EXPECT_EQ(scaler.scale, expected);
+  }
+  // What came before a bad step counts for nothing.
+  for (const bool finite : {true, true, false, true, true}) scaler.update(finite, 3);
+  EXPECT_EQ(scaler.scale, 65536);
+  scaler.update(true, 3);
+  EXPECT_EQ(scaler.scale, 131072);
 }
 
 }  // namespace

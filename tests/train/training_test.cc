@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "format/checkpoint.h"
@@ -76,6 +78,75 @@ TEST_F(Training, ResumedLossesAreBitIdentical) {
   again.resume = true;
   EXPECT_EQ(run(again).steps, 20);
   EXPECT_EQ(losses(out_), whole);
+}
+
+TEST_F(Training, EightBitMomentsLearnAlikeAndResumeToTheBit) {
+  TrainRequest request = small_run(data_, out_, 60);
+  request.settings.insert(request.settings.end(), {{"save_steps", "30"}, {"optimizer_bits", "8"}});
+  const TrainReport coded = run(request);
+  const std::vector<double> whole = losses(out_);
+
+  const TrainReport plain = run(small_run(data_, directory_ / "plain", 60));
+  EXPECT_LT(coded.optimizer_bytes, 0.6 * plain.optimizer_bytes);  // the tiny preset is half embedding
+  // Of more than a nat that is learnt, 0.03 is the noise between seeds.
+  const std::vector<double> before = logged(out_, "heldout_loss"), other = logged(directory_ / "plain", "heldout_loss");
+  EXPECT_GT(before.front() - before.back(), 1);
+  EXPECT_NEAR(before.back(), other.back(), 0.03);
+  EXPECT_NE(whole, losses(directory_ / "plain")) << "the setting had no effect";
+
+  fs::remove_all(out_ / "checkpoint-60");
+  request.resume = true;
+  run(request);
+  EXPECT_EQ(losses(out_), whole);
+  request.settings = {{"optimizer_bits", "32"}};
+  EXPECT_NE(failure(request).find("optimizer_bits"), std::string::npos);
+}
+
+TEST_F(Training, ScalingTheLossChangesNothing) {
+  TrainRequest request = small_run(data_, out_, 12);
+  request.settings.insert(request.settings.end(), {{"precision", "fp32"}, {"save_steps", "5"}});
+  run(request);
+  const std::vector<double> plain = losses(out_);
+  EXPECT_TRUE(logged(out_, "loss_scale").empty());
+
+  request.out = directory_ / "scaled";
+  request.settings.insert(request.settings.end(), {{"loss_scaling", "on"}, {"loss_scale_growth_steps", "3"}});
+  run(request);
+  EXPECT_EQ(losses(request.out), plain) << "powers of two round nothing";
+  const std::vector<double> scales = logged(request.out, "loss_scale");
+  for (size_t i = 0; i < 12; ++i) EXPECT_EQ(scales[i], std::ldexp(65536, static_cast<int>(i / 3)));
+
+  fs::remove_all(request.out / "checkpoint-12");
+  request.resume = true;
+  run(request);
+  EXPECT_EQ(losses(request.out), plain);
+  EXPECT_EQ(logged(request.out, "loss_scale"), scales);
+}
+
+TEST_F(Training, OverflowsHalveTheScaleAndAreNoBadBatches) {
+  TrainRequest request = small_run(data_, out_, 3);
+  // Squares of gradients this large do not fit into fp32.
+  request.settings.insert(request.settings.end(), {{"precision", "fp32"}, {"loss_scaling", "on"},
+                          {"initial_loss_scale", "1180591620717411303424"}, {"max_bad_batches", "2"}});
+  run(request);
+  std::istringstream log(read_file(out_ / "metrics.jsonl").value());
+  int skipped = 0;
+  for (std::string line; std::getline(log, line);) {
+    if (line.find("gradients overflow at a loss scale of ") != std::string::npos) ++skipped;
+  }
+  EXPECT_GT(skipped, 2);
+  EXPECT_EQ(logged(out_, "loss_scale"), std::vector<double>(3, std::ldexp(1, 70 - skipped)));
+}
+
+TEST_F(Training, Fp16TrainsOrSaysWhyNot) {
+  TrainRequest request = small_run(data_, out_, 2);
+  request.settings.emplace_back("precision", "fp16");
+  const Result<TrainReport> report = run_training(request);
+  if (report) {
+    EXPECT_EQ(logged(out_, "loss_scale").size(), 2u);
+  } else {
+    EXPECT_NE(report.error().message.find("'precision' is fp16"), std::string::npos) << report.error().message;
+  }
 }
 
 TEST_F(Training, TheBestIsKept) {

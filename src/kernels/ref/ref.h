@@ -33,6 +33,8 @@ void swiglu_backward_bf16(const bf16* gate, const bf16* up, const bf16* dy, bf16
 void cross_entropy_bf16(bf16* logits, const int64_t* targets, float* loss, int64_t rows, int64_t vocab);
 void adamw(float* w, const float* gradient, float* m, float* v, const uint8_t* mask, int64_t count,
            const AdamWStep& step);
+void adamw8(float* w, const float* gradient, const Moments8& moments, const uint8_t* mask, int64_t count,
+            const AdamWStep& step);
 
 extern const Table kTable;
 

@@ -24,6 +24,7 @@ const Table kTable = {
     .swiglu_backward_bf16 = swiglu_backward_bf16,
     .cross_entropy_bf16 = cross_entropy_bf16,
     .adamw = adamw,
+    .adamw8 = adamw8,
     .block = kBlockKernels,
     .wide = nullptr,
 };

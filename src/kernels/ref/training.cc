@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "kernels/ref/ref.h"
 
@@ -66,6 +67,48 @@ void adamw(float* w, const float* gradient, float* m, float* v, const uint8_t* m
     w[i] = static_cast<float>(std::copysign(std::max(std::abs(moved) - scale * s.shrink, 0.0), moved));
     m[i] = static_cast<float>(mean);
     v[i] = static_cast<float>(square);
+  }
+}
+
+namespace {
+
+uint8_t nearest_code(const DynamicMap& map, float x) {
+  const auto above = std::lower_bound(std::begin(map.values), std::end(map.values), x);
+  if (above == std::begin(map.values)) return 0;
+  if (above == std::end(map.values)) return 255;
+  const bool lower = x - above[-1] < *above - x;
+  return static_cast<uint8_t>(above - map.values - (lower ? 1 : 0));
+}
+
+float encode(const std::vector<float>& x, const DynamicMap& map, uint8_t* codes) {
+  float scale = 0;
+  for (const float value : x) scale = std::max(scale, std::abs(value));
+  if (scale < kLeastMomentScale) scale = 0;
+  const bool with_sign = map.values[0] < 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    codes[i] = nearest_code(map, scale > 0 ? x[i] / scale : 0.0f);
+    if (!with_sign && x[i] > 0) codes[i] = std::max<uint8_t>(codes[i], 1);
+  }
+  return scale;
+}
+
+std::vector<float> decode(const uint8_t* codes, float scale, const DynamicMap& map, int64_t count) {
+  std::vector<float> x;
+  for (int64_t i = 0; i < count; ++i) x.push_back(map.values[codes[i]] * scale);
+  return x;
+}
+
+}  // namespace
+
+void adamw8(float* w, const float* gradient, const Moments8& moments, const uint8_t* mask, int64_t count,
+            const AdamWStep& s) {
+  for (int64_t begin = 0, block = 0; begin < count; begin += kMomentBlock, ++block) {
+    const int64_t size = std::min(kMomentBlock, count - begin);
+    std::vector<float> m = decode(moments.m + begin, moments.m_scale[block], kSignedMap, size);
+    std::vector<float> v = decode(moments.v + begin, moments.v_scale[block], kUnsignedMap, size);
+    adamw(w + begin, gradient + begin, m.data(), v.data(), mask != nullptr ? mask + begin : nullptr, size, s);
+    moments.m_scale[block] = encode(m, kSignedMap, moments.m + begin);
+    moments.v_scale[block] = encode(v, kUnsignedMap, moments.v + begin);
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/kernels.h"
+#include "kernels/simd/adamw8-inl.h"
 #include "kernels/simd/attention_backward-inl.h"
 #include "kernels/simd/attention_forward-inl.h"
 #include "kernels/simd/block_table-inl.h"
@@ -34,6 +35,7 @@ const Table kTable = {
     .swiglu_backward_bf16 = swiglu_backward_bf16,
     .cross_entropy_bf16 = cross_entropy_bf16,
     .adamw = adamw,
+    .adamw8 = adamw8,
     .block = kBlockKernels,
     .wide = nullptr,
 };
