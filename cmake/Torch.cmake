@@ -9,3 +9,18 @@ target_link_libraries(ringflash_torch INTERFACE torch OpenMP::OpenMP_CXX)
 separate_arguments(torch_cxx_flags NATIVE_COMMAND "${TORCH_CXX_FLAGS}")  # the C++ ABI libtorch was built with
 target_compile_options(ringflash_torch INTERFACE ${torch_cxx_flags})
 message(STATUS "libtorch ${Torch_VERSION} in ${TORCH_INSTALL_PREFIX}")
+
+# Several processes: c10d over gloo, whose headers libtorch's own need but do not bring (Debian's libgloo-dev).
+include(CheckCXXSourceCompiles)
+set(CMAKE_REQUIRED_LIBRARIES torch)
+set(CMAKE_REQUIRED_INCLUDES ${TORCH_INCLUDE_DIRS})
+set(CMAKE_REQUIRED_FLAGS "-std=c++20 ${TORCH_CXX_FLAGS}")
+set(CMAKE_REQUIRED_DEFINITIONS -DUSE_C10D_GLOO)
+check_cxx_source_compiles("
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+int main() { return c10d::ProcessGroupGloo::createDefaultDevice() ? 0 : 1; }" RINGFLASH_GLOO)
+unset(CMAKE_REQUIRED_LIBRARIES)
+unset(CMAKE_REQUIRED_INCLUDES)
+unset(CMAKE_REQUIRED_FLAGS)
+unset(CMAKE_REQUIRED_DEFINITIONS)

@@ -10,7 +10,7 @@ set -euo pipefail
 
 lean=(g++ cmake ninja-build ccache pkg-config nlohmann-json3-dev libcli11-dev libpcre2-dev libgtest-dev)
 # libtorch alone would run on the reference BLAS, some 30 times slower in fp32 than OpenBLAS.
-train=(libtorch-dev libsentencepiece-dev libopenblas0-openmp xz-utils)
+train=(libtorch-dev libgloo-dev libsentencepiece-dev libopenblas0-openmp xz-utils)
 tests=(googletest g++-aarch64-linux-gnu qemu-user)
 
 usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }

@@ -23,6 +23,7 @@ constexpr const char* kExamples = R"(Examples:
   ringflash train --data docs/ --out run/ --preset nano --steps 2000
   ringflash train --data docs/ --out run/ --resume
   ringflash train --data docs/ --out run/ --preset small --seq 8192 --activation-budget 40%
+  torchrun --nproc-per-node 2 --no-python ringflash train --data docs/ --out run/
   ringflash train --data more.txt --out tuned/ --from run/ --set learning_rate=3e-4)";
 
 constexpr const char* kOutput = R"(Into --out go, whole or not at all:
@@ -130,6 +131,7 @@ int train(Arguments& args) {
     print_error(report.error().message);
     return kFailure;
   }
+  if (!report->first_process) return report->interrupted ? kFailure : kSuccess;
   if (const Status printed = print_report(*report, args); !printed) {
     print_error(printed.error().message);
     return kFailure;

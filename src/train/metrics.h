@@ -48,6 +48,8 @@ class MetricsLog {
   /// Opens `file` for appending. Lines of work that is done again are dropped: steps after `resume_step`, and
   /// the held-out evaluation at it.
   static Result<MetricsLog> open(const std::filesystem::path& file, int64_t resume_step);
+  /// One that takes everything and writes nothing.
+  static MetricsLog none() { return MetricsLog({}, nullptr); }
   MetricsLog(MetricsLog&& other) noexcept;
   MetricsLog& operator=(MetricsLog&& other) noexcept;
   ~MetricsLog();

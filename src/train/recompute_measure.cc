@@ -13,7 +13,7 @@ namespace {
 
 using torch::Tensor;
 
-constexpr int kRepeats = 2;  // after a first run that warms up
+constexpr int kRepeats = 3;  // after a first round that warms up
 
 int64_t allocated_bytes() {
   const struct mallinfo2 info = mallinfo2();
@@ -35,18 +35,18 @@ RecomputeCost run_once(DecoderLayer& layer, const Tensor& input, const std::vect
   return {std::max<int64_t>(0, kept), stopwatch.seconds()};
 }
 
+/// The levels take turns, so that what slows the machine down for a while slows all of them.
 LayerCosts measure_layer(DecoderLayer& layer, const Tensor& x, const std::vector<int64_t>& bounds,
                          torch::ScalarType compute) {
   const Recompute level_before = layer->recompute;
   LayerCosts costs;
-  for (int level = 0; level < kRecomputeLevels; ++level) {
-    layer->recompute = static_cast<Recompute>(level);
-    RecomputeCost& cost = costs[static_cast<size_t>(level)];
-    run_once(layer, x, bounds, compute);
-    for (int repeat = 0; repeat < kRepeats; ++repeat) {
+  for (int round = 0; round <= kRepeats; ++round) {
+    for (int level = 0; level < kRecomputeLevels; ++level) {
+      layer->recompute = static_cast<Recompute>(level);
+      RecomputeCost& cost = costs[static_cast<size_t>(level)];
       const RecomputeCost found = run_once(layer, x, bounds, compute);
       cost.bytes = std::max(cost.bytes, found.bytes);
-      cost.seconds = repeat == 0 ? found.seconds : std::min(cost.seconds, found.seconds);
+      cost.seconds = round < 2 ? found.seconds : std::min(cost.seconds, found.seconds);
     }
   }
   layer->recompute = level_before;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <set>
 
 #include "base/check.h"
 #include "base/in_quotes.h"
@@ -31,8 +32,12 @@ void add_up(const std::vector<LayerCosts>& layers, RecomputePlan& plan) {
   plan.bytes += again;
 }
 
-/// The levels of least time whose bytes, each rounded up to a step, are within kSteps; empty if there are none.
-std::vector<Recompute> best_levels(const std::vector<LayerCosts>& layers, double step) {
+int64_t given_up(const LayerCosts& layer, size_t level) { return layer[0].bytes - layer[level].bytes; }
+
+/// The levels of least time whose bytes are within `room`, each rounded up to a kSteps-th of it, and of which none gives
+/// up more than `most`; empty if there are none.
+std::vector<Recompute> best_levels(const std::vector<LayerCosts>& layers, int64_t room_bytes, int64_t most) {
+  const double step = static_cast<double>(room_bytes) / kSteps;
   constexpr double kNever = std::numeric_limits<double>::infinity();
   const size_t widths = kSteps + 1;
   std::vector<double> time(widths, 0), next(widths);
@@ -42,7 +47,7 @@ std::vector<Recompute> best_levels(const std::vector<LayerCosts>& layers, double
       next[room] = kNever;
       for (size_t level = 0; level < kRecomputeLevels; ++level) {
         const double steps = std::ceil(static_cast<double>(layers[l][level].bytes) / step);
-        if (steps > static_cast<double>(room)) continue;
+        if (steps > static_cast<double>(room) || given_up(layers[l], level) > most) continue;
         const double seconds = time[room - static_cast<size_t>(steps)] + layers[l][level].seconds;
         if (seconds >= next[room]) continue;
         next[room] = seconds;
@@ -116,19 +121,22 @@ RecomputePlan plan_recomputation(const std::vector<LayerCosts>& layers, const Ac
   add_up(layers, plan);
   const int64_t limit = budget.of(plan.bytes_of_everything);
   if (plan.bytes_of_everything <= limit) return plan;
-  // What runs again needs room besides: how much is known once the levels are. The limit on what is given up by any one
-  // layer goes up until the levels keep to it.
-  int64_t again = 0;
-  for (int round = 0; round < 8; ++round) {
-    const int64_t room = limit - again;
-    std::vector<Recompute> levels;
-    if (room > 0) levels = best_levels(layers, static_cast<double>(room) / kSteps);
-    if (levels.empty()) break;
+  // What runs again needs room besides, as much as the layer that gives up most: each amount that may be is tried.
+  std::set<int64_t> amounts;
+  for (const LayerCosts& layer : layers) {
+    for (size_t level = 1; level < kRecomputeLevels; ++level) amounts.insert(given_up(layer, level));
+  }
+  RecomputePlan best = plan;
+  best.seconds = std::numeric_limits<double>::infinity();
+  for (const int64_t amount : amounts) {
+    if (amount >= limit) break;
+    std::vector<Recompute> levels = best_levels(layers, limit - amount, amount);
+    if (levels.empty()) continue;
     plan.levels = std::move(levels);
     add_up(layers, plan);
-    if (plan.bytes <= limit) return plan;
-    again += plan.bytes - limit;
+    if (plan.seconds < best.seconds) best = plan;
   }
+  if (best.seconds < std::numeric_limits<double>::infinity()) return best;
   for (size_t l = 0; l < layers.size(); ++l) plan.levels[l] = least(layers[l]);
   add_up(layers, plan);
   plan.fits = plan.bytes <= limit;

@@ -23,6 +23,7 @@
 #include "train/metrics.h"
 #include "train/modules.h"
 #include "train/optimizer.h"
+#include "train/processes.h"
 #include "train/recompute_measure.h"
 #include "train/setup.h"
 #include "train/sparsifier.h"
@@ -73,9 +74,10 @@ void remark(const TrainRequest& request, const std::string& text) {
 class Run {
  public:
   /// `fresh`: the model's weights are drawn, not trained.
-  Run(const TrainRequest& request, RunSetup setup, PreparedData data, CausalLm model, torch::Device device,
-      bool fresh)
+  Run(const TrainRequest& request, Processes& processes, RunSetup setup, PreparedData data, CausalLm model,
+      torch::Device device, bool fresh)
       : request_(request),
+        processes_(processes),
         recipe_(setup.recipe),
         data_(std::move(data)),
         model_(std::move(model)),
@@ -111,6 +113,7 @@ class Run {
   struct StepResult {
     double loss, grad_norm;
     double loss_scale;  ///< that the gradients were computed with; grad_norm is without it
+    bool stop;          ///< a process was asked to
   };
   StepResult compute_gradients();
   Result<bool> overflowed(const StepResult& result, MetricsLog& log);
@@ -130,7 +133,11 @@ class Run {
   double loss_scale() const { return recipe_.scales_loss() ? progression_.scaler.scale : 1; }
   double seconds() const { return progression_.seconds + session_.seconds(); }
 
+  Result<MetricsLog> open_log() const;
+  int64_t tokens_per_step() const { return processes_.size() * recipe_.tokens_per_step(); }
+
   const TrainRequest& request_;
+  Processes& processes_;
   TrainConfig recipe_;
   PreparedData data_;
   CausalLm model_;
@@ -146,13 +153,14 @@ class Run {
   HeldoutMetrics heldout_{};
   Stopwatch session_, since_report_;
   double report_seconds_ = 0;  ///< that writing the last one took
+  InterruptGuard interrupt_;
 };
 
 std::vector<PackedBatch> Run::take_batches() {
   std::vector<PackedBatch> batches;
   for (int64_t i = 0; i < recipe_.gradient_accumulation_steps; ++i) {
-    batches.push_back(order_.batch(progression_.rows, recipe_.batch_size));
-    progression_.rows += recipe_.batch_size;
+    batches.push_back(order_.batch(progression_.rows + processes_.rank() * recipe_.batch_size, recipe_.batch_size));
+    progression_.rows += processes_.size() * recipe_.batch_size;
   }
   return batches;
 }
@@ -162,22 +170,29 @@ torch::Tensor Run::loss_sum(const BatchTensors& batch) {
   return model_->distillation_sum(*teacher_, recipe_.distill_weight, batch.ids, batch.targets, batch.bounds, compute_);
 }
 
+/// The mean over all processes' targets.
 Run::StepResult Run::compute_gradients() {
   const std::vector<PackedBatch> batches = take_batches();
-  int64_t targets = 0;
+  torch::Tensor targets = torch::zeros({1}, torch::kFloat64);
   for (const PackedBatch& batch : batches) {
     targets += std::count_if(batch.targets.begin(), batch.targets.end(), [](int32_t id) { return id >= 0; });
   }
-  const double per_target = 1.0 / static_cast<double>(std::max<int64_t>(targets, 1));
+  processes_.sum(targets);
+  const double per_target = 1.0 / std::max(targets.item<double>(), 1.0);
   optimizer_.zero_grad();
   double nats = 0;
-  for (const PackedBatch& batch : batches) {
-    const BatchTensors tensors = to_tensors(batch, device_);
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const BatchTensors tensors = to_tensors(batches[i], device_);
     const torch::Tensor loss = loss_sum(tensors);
+    if (i + 1 == batches.size()) processes_.begin_summing(model_->parameters());
     (loss * (per_target * loss_scale())).backward();
     nats += loss.item<double>();
   }
-  return {nats * per_target, optimizer_.grad_norm() / loss_scale(), loss_scale()};
+  processes_.finish_summing();
+  torch::Tensor totals = torch::tensor({nats, interrupt_.requested() ? 1.0 : 0.0}, torch::kFloat64);
+  processes_.sum(totals);
+  return {totals[0].item<double>() * per_target, optimizer_.grad_norm() / loss_scale(), loss_scale(),
+          totals[1].item<double>() > 0};
 }
 
 /// Whether the loss scale alone is to blame for gradients that are not finite: then it is smaller the next time, and the
@@ -226,7 +241,7 @@ Status Run::skip_batch(const std::string& wrong, MetricsLog& log) {
   progression_.guard.bad_in_row = in_row;
   progression_.best_heldout = ahead.best_heldout;
   progression_.best_step = ahead.best_step;
-  RF_TRY(log, MetricsLog::open(request_.out / "metrics.jsonl", progression_.step));
+  RF_TRY(log, open_log());
   const std::string rolled_back = "rolled back to " + checkpoint_.string();
   RF_TRY_VOID(log.write(SkippedBatch{progression_.step, progression_.rows * recipe_.sequence_length, rolled_back}));
   remark(request_, rolled_back);
@@ -243,7 +258,14 @@ void Run::plan_activations() {
   if (!plan.fits) remark(request_, "the activation budget is too small for this model and sequence: as little is kept as can be");
 }
 
+/// The first process writes; the others compute the same.
+Result<MetricsLog> Run::open_log() const {
+  if (!processes_.first()) return MetricsLog::none();
+  return MetricsLog::open(request_.out / "metrics.jsonl", progression_.step);
+}
+
 Status Run::evaluate(MetricsLog& log) {
+  if (!processes_.first()) return {};
   heldout_ = evaluate_heldout(model_, data_.heldout, recipe_.sequence_length, recipe_.batch_size,
                               recipe_.eval_tokens, piece_bytes_, compute_, device_);
   heldout_.step = progression_.step;
@@ -265,13 +287,16 @@ Status Run::keep_if_best() {
 Status Run::save() {
   Progression saved = progression_;
   saved.seconds = seconds();
-  RF_TRY(checkpoint_, save_checkpoint(request_.out, model_, optimizer_, sparsifier_, saved, recipe_,
-                                      data_.tokenizer));
+  if (processes_.first()) {
+    RF_TRY_VOID(save_checkpoint(request_.out, model_, optimizer_, sparsifier_, saved, recipe_, data_.tokenizer));
+  }
+  processes_.wait_for_all();
+  RF_TRY(checkpoint_, resolve_checkpoint(request_.out));
   return {};
 }
 
 double Run::step_macs(const ModelConfig& model) const {
-  const auto rows = static_cast<double>(recipe_.batch_size * recipe_.gradient_accumulation_steps);
+  const auto rows = static_cast<double>(tokens_per_step() / recipe_.sequence_length);
   return 3 * rows * forward_macs(model, recipe_.sequence_length);
 }
 
@@ -290,12 +315,14 @@ TrainReport Run::report(bool interrupted) const {
           .best = progression_.best_heldout ? request_.out / "best" : fs::path(),
           .best_heldout = progression_.best_heldout.value_or(0),
           .best_step = progression_.best_step,
-          .interrupted = interrupted};
+          .interrupted = interrupted,
+          .first_process = processes_.first()};
 }
 
 /// A long log takes its time to read, and shall not take the run's: a report waits unless it is due `at_once`. One
 /// that cannot be written ends no run.
 void Run::write_report(bool at_once) {
+  if (!processes_.first()) return;
   if (!at_once && since_report_.seconds() < report_seconds_ / kReportShare) return;
   const Stopwatch writing;
   if (const Status written = write_run_report(request_.out, request_.out / kReportFile); !written) {
@@ -306,7 +333,7 @@ void Run::write_report(bool at_once) {
 }
 
 Result<TrainReport> Run::train() {
-  RF_TRY(MetricsLog log, MetricsLog::open(request_.out / "metrics.jsonl", progression_.step));
+  RF_TRY(MetricsLog log, open_log());
   session_ = Stopwatch();
   RF_TRY_VOID(evaluate(log));  // the untrained model's, or where a resumed run stands
   Result<TrainReport> done = take_steps(log);
@@ -316,14 +343,13 @@ Result<TrainReport> Run::train() {
 
 Result<TrainReport> Run::take_steps(MetricsLog& log) {
   plan_activations();
-  InterruptGuard interrupt;
   Progress progress("training", recipe_.max_steps, request_.quiet);
   progress.update(progression_.step);
   while (progression_.step < recipe_.max_steps) {
     const double rate = learning_rate_at(recipe_, progression_.step);
     const Stopwatch stopwatch;
     RF_TRY(const StepResult result, step(rate, log));
-    const double tokens_per_s = static_cast<double>(recipe_.tokens_per_step()) / stopwatch.seconds();
+    const double tokens_per_s = static_cast<double>(tokens_per_step()) / stopwatch.seconds();
     RF_TRY_VOID(log.write(StepMetrics{progression_.step, result.loss, rate, result.grad_norm,
                                       progression_.rows * recipe_.sequence_length, tokens_per_s, seconds(),
                                       peak_memory(),
@@ -335,7 +361,7 @@ Result<TrainReport> Run::take_steps(MetricsLog& log) {
     progress.update(progression_.step, note);
 
     const bool last = progression_.step == recipe_.max_steps;
-    const bool stop = interrupt.requested();
+    const bool stop = result.stop;
     const bool evaluates = last || stop || progression_.step % recipe_.eval_steps == 0;
     const bool saves = last || stop || progression_.step % recipe_.save_steps == 0;
     if (evaluates) RF_TRY_VOID(evaluate(log));
@@ -409,8 +435,11 @@ std::string describe_ring(const ModelConfig& model) {
 
 }  // namespace
 
-Result<TrainReport> run_training(const TrainRequest& request) {
+Result<TrainReport> run_training(const TrainRequest& whole_request) {
   const FlushDenormals flush;  // libtorch's threads, started from here on, inherit it
+  RF_TRY(const ProcessPlace place, process_place());
+  TrainRequest request = whole_request;
+  request.quiet = request.quiet || place.rank > 0;
   RF_TRY(RunSetup setup, set_up_run(request));
   RF_TRY(const torch::Device device, open_device(setup.recipe.device));
   if (request.activation_budget && !device.is_cpu()) {
@@ -418,7 +447,8 @@ Result<TrainReport> run_training(const TrainRequest& request) {
   }
   RF_TRY_VOID(check_precision(setup.recipe, device));
   // Said even where it is all of them: libtorch's own default depends on how it was built.
-  at::set_num_threads(request.threads > 0 ? request.threads : usable_processors());
+  at::set_num_threads(request.threads > 0 ? request.threads : std::max(1, usable_processors() / place.local_size));
+  RF_TRY(Processes processes, Processes::join(place));
   PrepareOptions options{.paths = request.data,
                          .directory = request.out / "data",
                          .vocab_size = setup.model.vocab_size,
@@ -427,7 +457,9 @@ Result<TrainReport> run_training(const TrainRequest& request) {
                          .tokenizer = setup.tokenizer,
                          .threads = at::get_num_threads(),
                          .quiet = request.quiet};
+  if (!processes.first()) processes.wait_for_all();  // what the first has prepared is there for all
   RF_TRY(PreparedData data, prepare_data(options));
+  if (processes.first()) processes.wait_for_all();
   if (static_cast<int64_t>(data.vocabulary.pieces.size()) != setup.model.vocab_size) {
     return Error{data.tokenizer.string() + ": the tokenizer has " +
                  std::to_string(data.vocabulary.pieces.size()) + " pieces, but 'vocab_size' is " +
@@ -446,6 +478,10 @@ Result<TrainReport> run_training(const TrainRequest& request) {
   CausalLm model(setup.model, static_cast<uint64_t>(setup.recipe.seed));
   model->to(device);
   remark(request, describe(setup, data));
+  if (processes.size() > 1) {
+    remark(request, std::to_string(processes.size()) + " processes, each of them " + std::to_string(setup.recipe.batch_size) +
+                        " rows of a batch");
+  }
   remark(request, "ring: " + describe_ring(setup.model));
 
   const std::optional<fs::path> resume_from = setup.resume_from;
@@ -454,7 +490,7 @@ Result<TrainReport> run_training(const TrainRequest& request) {
     RF_TRY_VOID(load_weights(directory, model));
   }
   const bool fresh = !resume_from && !request.from;
-  Run run(request, std::move(setup), std::move(data), std::move(model), device, fresh);
+  Run run(request, processes, std::move(setup), std::move(data), std::move(model), device, fresh);
   if (resume_from) {
     RF_TRY_VOID(run.restore(*resume_from));
     remark(request, "resuming from " + resume_from->string());

@@ -42,6 +42,7 @@ struct TrainReport {
   double best_heldout = 0;     ///< nats per token
   int64_t best_step = 0;
   bool interrupted = false;  ///< SIGINT or SIGTERM: saved, can be resumed
+  bool first_process = true;  ///< the one that speaks for all
 };
 
 /// Runs to max_steps. Errors: bad settings, unusable data, an `out` that already holds a run (without

@@ -1,0 +1,161 @@
+#include "train/processes.h"
+
+#include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+#include "base/in_quotes.h"
+#include "train/torch_headers.h"
+
+#if defined(RINGFLASH_GLOO)
+#include <torch/csrc/autograd/utils/lambda_post_hook.h>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#endif
+
+namespace ringflash {
+namespace {
+
+constexpr int kMostProcesses = 65536;
+
+/// The first of `names` that is set, as an integer of [least, most]; `missing` where none is.
+Result<int> read_integer(const char* (*get)(const char*), std::initializer_list<const char*> names, int least, int most,
+                         int missing) {
+  for (const char* name : names) {
+    const char* text = get(name);
+    if (text == nullptr || *text == '\0') continue;
+    int value = 0;
+    const char* end = text + std::strlen(text);
+    const auto [stopped, error] = std::from_chars(text, end, value);
+    if (error == std::errc() && stopped == end && value >= least && value <= most) return value;
+    return Error{"the environment's " + std::string(name) + " must be an integer from " + std::to_string(least) +
+                 " to " + std::to_string(most) + ", found " + in_quotes(text)};
+  }
+  return missing;
+}
+
+}  // namespace
+
+Result<ProcessPlace> process_place(const char* (*get)(const char* name)) {
+  ProcessPlace place;
+  RF_TRY(place.size, read_integer(get, {"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}, 1, kMostProcesses, 1));
+  RF_TRY(place.rank, read_integer(get, {"RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"}, 0, place.size - 1, 0));
+  RF_TRY(place.local_size, read_integer(get, {"LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"}, 1, place.size, place.size));
+  RF_TRY(place.port, read_integer(get, {"MASTER_PORT"}, 1, 65535, place.port));
+  if (const char* address = get("MASTER_ADDR"); address != nullptr && *address != '\0') place.address = address;
+  return place;
+}
+
+Result<ProcessPlace> process_place() {
+  return process_place([](const char* name) -> const char* { return std::getenv(name); });
+}
+
+#if defined(RINGFLASH_GLOO)
+
+struct Processes::Group {
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo;
+  std::vector<std::shared_ptr<torch::autograd::Node>> accumulators;  ///< hooked, and kept for that
+  bool summing = false;
+  std::vector<std::vector<torch::Tensor>> sent;  ///< what the works write into
+  std::vector<c10::intrusive_ptr<c10d::Work>> works;
+
+  void send(torch::Tensor gradient) {
+    sent.push_back({std::move(gradient)});
+    works.push_back(gloo->allreduce(sent.back()));
+  }
+};
+
+namespace {
+
+void wait_for(c10d::Work& work) {
+  try {
+    work.wait();
+  } catch (const std::exception& error) {
+    const std::string what = error.what();
+    throw std::runtime_error("another of the processes has ended or cannot be reached; its own message says why (" +
+                             what.substr(0, what.find('\n')) + ")");
+  }
+}
+
+}  // namespace
+
+Result<Processes> Processes::join(const ProcessPlace& place) {
+  if (place.size == 1) return Processes(0, 1, nullptr);
+  const std::string where = place.address + ":" + std::to_string(place.port);
+  try {
+    c10d::TCPStoreOptions options;
+    options.port = static_cast<uint16_t>(place.port);
+    options.isServer = place.rank == 0;
+    options.numWorkers = static_cast<size_t>(place.size);
+    const auto store = c10::make_intrusive<c10d::TCPStore>(place.address, options);
+    const auto gloo = c10d::ProcessGroupGloo::Options::create();
+    gloo->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
+    auto group = std::make_unique<Group>();
+    group->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, place.rank, place.size, gloo);
+    return Processes(place.rank, place.size, std::move(group));
+  } catch (const std::exception& error) {
+    const std::string what = error.what();
+    return Error{"process " + std::to_string(place.rank) + " of " + std::to_string(place.size) +
+                 " cannot meet the others at " + where + ": " + what.substr(0, what.find('\n'))};
+  }
+}
+
+void Processes::sum(torch::Tensor& tensor) {
+  if (size_ == 1) return;
+  std::vector<torch::Tensor> tensors = {tensor};
+  wait_for(*group_->gloo->allreduce(tensors));
+}
+
+void Processes::wait_for_all() {
+  if (size_ > 1) wait_for(*group_->gloo->barrier());
+}
+
+void Processes::begin_summing(const std::vector<torch::Tensor>& parameters) {
+  if (size_ == 1) return;
+  Group& group = *group_;
+  group.summing = true;
+  if (!group.accumulators.empty()) return;
+  for (const torch::Tensor& parameter : parameters) {
+    if (!parameter.requires_grad()) continue;
+    auto accumulator = torch::autograd::impl::grad_accumulator(parameter);
+    accumulator->add_post_hook(std::make_unique<torch::autograd::utils::LambdaPostHook>(
+        [&group, parameter](const torch::autograd::variable_list& outputs, const torch::autograd::variable_list&) {
+          if (group.summing) group.send(parameter.grad());
+          return outputs;
+        }));
+    group.accumulators.push_back(std::move(accumulator));
+  }
+}
+
+void Processes::finish_summing() {
+  if (size_ == 1) return;
+  group_->summing = false;
+  for (const auto& work : group_->works) wait_for(*work);
+  group_->works.clear();
+  group_->sent.clear();
+}
+
+#else
+
+struct Processes::Group {};
+
+Result<Processes> Processes::join(const ProcessPlace& place) {
+  if (place.size == 1) return Processes(0, 1, nullptr);
+  return Error{"this build cannot train in several processes: it found no gloo (install libgloo-dev and build again)"};
+}
+void Processes::sum(torch::Tensor&) {}
+void Processes::wait_for_all() {}
+void Processes::begin_summing(const std::vector<torch::Tensor>&) {}
+void Processes::finish_summing() {}
+
+#endif
+
+Processes::Processes(int rank, int size, std::unique_ptr<Group> group)
+    : rank_(rank), size_(size), group_(std::move(group)) {}
+Processes::Processes(Processes&&) noexcept = default;
+Processes& Processes::operator=(Processes&&) noexcept = default;
+Processes::~Processes() = default;
+
+}  // namespace ringflash

@@ -1,0 +1,62 @@
+// Several processes that train one model (data parallel): c10d's collectives, gloo on the CPU. Started by torchrun's
+// environment (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT) or mpirun's (OMPI_COMM_WORLD_RANK, ...).
+#pragma once
+
+#include <torch/types.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace ringflash {
+
+/// Where this process stands among its like, from the environment.
+struct ProcessPlace {
+  int rank = 0, size = 1;
+  int local_size = 1;  ///< on this machine
+  std::string address = "127.0.0.1";
+  int port = 29500;
+};
+
+/// Errors name the variable, what was expected and what was found.
+Result<ProcessPlace> process_place(const char* (*get)(const char* name));
+/// The same of this process's environment.
+Result<ProcessPlace> process_place();
+
+/// A group of processes; one alone needs no library and no network. All methods are collective: every process calls them,
+/// in the same order. Where another process has ended, or says nothing for half an hour, they throw std::exception.
+class Processes {
+ public:
+  static Result<Processes> join(const ProcessPlace& place);
+
+  Processes(Processes&&) noexcept;
+  Processes& operator=(Processes&&) noexcept;
+  ~Processes();
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  bool first() const { return rank_ == 0; }
+
+  /// Replaces the tensor by the sum over all processes, the same bits in each.
+  void sum(torch::Tensor& tensor);
+  /// Returns when all have called it.
+  void wait_for_all();
+
+  /// From now on each parameter's gradient is summed over all processes as soon as backward has made it, while backward
+  /// goes on. Call before the backward that makes it whole.
+  void begin_summing(const std::vector<torch::Tensor>& parameters);
+  /// Waits for the sums, and ends what begin_summing() began.
+  void finish_summing();
+
+ private:
+  struct Group;
+  Processes(int rank, int size, std::unique_ptr<Group> group);
+
+  int rank_ = 0, size_ = 1;
+  std::unique_ptr<Group> group_;
+};
+
+}  // namespace ringflash
