@@ -26,6 +26,9 @@ Result<ProcessPlace> process_place(const char* (*get)(const char* name));
 /// The same of this process's environment.
 Result<ProcessPlace> process_place();
 
+/// Whether this build can train in several processes.
+bool has_processes();
+
 /// A group of processes; one alone needs no library and no network. All methods are collective: every process calls them,
 /// in the same order. Where another process has ended, or says nothing for half an hour, they throw std::exception.
 class Processes {

@@ -56,7 +56,9 @@ TEST(PlanRecomputation, IsAsGoodAsTryingAll) {
     const int64_t budget = everything * static_cast<int64_t>(20 + rng.below(80)) / 100;
     const RecomputePlan plan = plan_recomputation(layers, {.bytes = budget, .share = 1});
     const double best = best_by_trial(layers, budget);
-    if (plan.fits) EXPECT_LT(best, 100);
+    if (plan.fits) {
+      EXPECT_LT(best, 100);
+    }
     if (best > 100 || best_by_trial(layers, budget * 995 / 1000 - 5) > 100) continue;
     ASSERT_TRUE(plan.fits);
     ++planned;

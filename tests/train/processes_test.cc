@@ -1,0 +1,166 @@
+// Several processes train what one would, and end together.
+#include "train/processes.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "base/stopwatch.h"
+#include "run_support.h"
+#include "temporary_directory.h"
+
+namespace ringflash {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// One that was free a moment ago.
+int free_port() {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  EXPECT_EQ(::bind(socket, reinterpret_cast<sockaddr*>(&address), size), 0);
+  EXPECT_EQ(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  ::close(socket);
+  return ntohs(address.sin_port);
+}
+
+std::vector<double> losses(const fs::path& run) {
+  std::vector<double> all;
+  std::istringstream text(read_file(run / "metrics.jsonl").value());
+  for (std::string line; std::getline(text, line);) {
+    const auto json = nlohmann::json::parse(line);
+    if (json.contains("loss") && json.contains("learning_rate")) all.push_back(json["loss"]);
+  }
+  return all;
+}
+
+/// This process never starts libtorch's threads, so that its forks may.
+class ProcessesRun : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    testing::write_corpus(data_, 12, 8000);
+  }
+
+  TrainRequest request(const char* name, int steps, int batch, const char* precision) const {
+    TrainRequest run = testing::small_run(data_, directory_ / name, steps);
+    run.threads = 1;
+    run.resume = true;
+    const std::map<std::string, std::string> more = {
+        {"sequence_length", "128"}, {"eval_tokens", "512"},           {"save_steps", "4"}, {"precision", precision},
+        {"learning_rate", "1e-2"},  {"batch_size", std::to_string(batch)}, {"gradient_accumulation_steps", "2"}};
+    run.settings.insert(run.settings.end(), more.begin(), more.end());
+    return run;
+  }
+
+  pid_t start(const TrainRequest& run, int rank, int size, int port) {
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    ::setenv("RANK", std::to_string(rank).c_str(), 1);
+    ::setenv("WORLD_SIZE", std::to_string(size).c_str(), 1);
+    ::setenv("MASTER_PORT", std::to_string(port).c_str(), 1);
+    std::string message;
+    try {
+      const Result<TrainReport> report = run_training(run);
+      if (!report) message = report.error().message;
+    } catch (const std::exception& error) {
+      message = error.what();
+    }
+    const Status written = write_file(error_file(rank), message);
+    ::_exit(written.ok() && message.empty() ? 0 : 1);
+  }
+
+  fs::path error_file(int rank) const { return directory_ / ("error-" + std::to_string(rank)); }
+
+  static int wait_for(pid_t child) {
+    int status = 0;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    return status;
+  }
+
+  void run_all(const TrainRequest& run, int size) {
+    const int port = free_port();
+    std::vector<pid_t> children;
+    for (int rank = 0; rank < size; ++rank) children.push_back(start(run, rank, size, port));
+    for (int rank = 0; rank < size; ++rank) {
+      EXPECT_EQ(wait_for(children[static_cast<size_t>(rank)]), 0) << read_file(error_file(rank)).value();
+    }
+  }
+
+  const testing::TemporaryDirectory directory_{testing::memory_folder()};
+  const fs::path data_ = directory_ / "data";
+};
+
+// Sums of gradients in fp32 in another order: each step's loss is off by some u = 6e-8 times what the weights have moved.
+TEST_F(ProcessesRun, TwoTrainWhatOneWouldWithTwiceTheBatch) {
+  if (!has_processes()) GTEST_SKIP() << "no gloo";
+  run_all(request("one", 8, 4, "fp32"), 1);
+  run_all(request("two", 8, 2, "fp32"), 2);
+  const std::vector<double> one = losses(directory_ / "one"), two = losses(directory_ / "two");
+  ASSERT_EQ(one.size(), 8u);
+  ASSERT_EQ(two.size(), 8u);
+  EXPECT_LT(one.back(), one.front());
+  for (size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(one[i], two[i], 1e-4) << i;
+}
+
+TEST_F(ProcessesRun, AnotherNumberOfThemGoesOn) {
+  if (!has_processes()) GTEST_SKIP() << "no gloo";
+  run_all(request("run", 4, 2, "fp32"), 2);
+  run_all(request("run", 8, 2, "fp32"), 1);
+  EXPECT_EQ(losses(directory_ / "run").size(), 8u);
+}
+
+TEST_F(ProcessesRun, EndTogetherWhenOneIsKilled) {
+  if (!has_processes()) GTEST_SKIP() << "no gloo";
+  const int port = free_port();
+  const TrainRequest run = request("killed", 100000, 2, "fp32");
+  const pid_t first = start(run, 0, 2, port), second = start(run, 1, 2, port);
+  while (!fs::exists(run.out / "checkpoint-4")) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  ::kill(second, SIGKILL);
+  EXPECT_TRUE(WIFSIGNALED(wait_for(second)));
+  const Stopwatch stopwatch;
+  const int status = wait_for(first);
+  EXPECT_LT(stopwatch.seconds(), 30);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+  EXPECT_NE(read_file(error_file(0)).value().find("another of the processes has ended"), std::string::npos);
+}
+
+const char* lookup(const char* name) {
+  static const std::map<std::string, const char*> kVariables = {
+      {"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_RANK", "3"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}, {"MASTER_ADDR", "host"}};
+  const auto found = kVariables.find(name);
+  return found == kVariables.end() ? nullptr : found->second;
+}
+
+TEST(ProcessPlace, ReadsWhatLaunchersSet) {
+  const ProcessPlace place = process_place(lookup).value();
+  EXPECT_EQ(place.size, 4);
+  EXPECT_EQ(place.rank, 3);
+  EXPECT_EQ(place.local_size, 2);
+  EXPECT_EQ(place.address, "host");
+  EXPECT_EQ(place.port, 29500);
+  EXPECT_EQ(process_place([](const char*) -> const char* { return nullptr; }).value().size, 1);
+}
+
+TEST(ProcessPlace, NamesWhatIsWrong) {
+  const auto wrong = process_place([](const char* name) -> const char* {
+    if (std::string(name) == "WORLD_SIZE") return "2";
+    return std::string(name) == "RANK" ? "2" : nullptr;
+  });
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().message, "the environment's RANK must be an integer from 0 to 1, found '2'");
+}
+
+}  // namespace
+}  // namespace ringflash
