@@ -49,6 +49,7 @@ class Peer:
         llama.llama_backend_init()
         parameters = llama.llama_model_default_params()
         parameters.n_gpu_layers = 0
+        parameters.use_extra_bufts = False  # no weights repacked to smaller types
         self.model = llama.llama_model_load_from_file(path.encode(), parameters)
         if not self.model:
             sys.exit(f"{path}: llama.cpp cannot load it")
