@@ -13,9 +13,10 @@ namespace {
 using nlohmann::json;
 
 /// Keys that mean the same in our config.json.
-constexpr const char* kSame[] = {"vocab_size",          "hidden_size",         "intermediate_size", "num_hidden_layers",
-                                 "num_attention_heads", "num_key_value_heads", "head_dim",          "rms_norm_eps",
-                                 "rope_theta",          "rope_scaling",        "bos_token_id",      "tie_word_embeddings",
+constexpr const char* kSame[] = {"vocab_size",          "hidden_size",         "intermediate_size",
+                                 "num_hidden_layers",   "num_attention_heads", "num_key_value_heads",
+                                 "head_dim",            "rms_norm_eps",        "rope_theta",
+                                 "rope_scaling",        "bos_token_id",        "tie_word_embeddings",
                                  "max_position_embeddings"};
 
 /// Keys of variants that are not computed, with the value that switches each off. An absent key and null do so, too.

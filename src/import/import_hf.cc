@@ -167,8 +167,8 @@ Result<ImportedModel> read_hf_directory(const fs::path& directory) {
   for (const SafetensorsFile& file : shards->files()) {
     for (const TensorView& tensor : file.tensors()) {
       if (used.contains(tensor.name) || is_ignored(tensor.name, hf->config)) continue;
-      return Error{file.path().string() + ": tensor " + in_quotes(tensor.name) + " is not supported in a model of type " +
-                   hf->model_type};
+      return Error{file.path().string() + ": tensor " + in_quotes(tensor.name) +
+                   " is not supported in a model of type " + hf->model_type};
     }
   }
   return model;

@@ -27,8 +27,8 @@ struct ImportedModel {
   std::map<std::string, int64_t> stored_types;  ///< how many tensors the source stores as which type
 };
 
-/// The sequence of numbers in what a model with Gemma's query_pre_attn_scalar multiplies q's gain with, so that its
-/// logits come out as q . k / sqrt(head_dim): sqrt(head_dim / scalar).
+/// sqrt(head_dim / query_pre_attn_scalar): what q's gain is multiplied with, so that logits divided by the root of
+/// head_dim, as ours are, come out as Gemma's, which are divided by that of the scalar.
 double query_gain(int64_t head_dim, double query_pre_attn_scalar);
 
 }  // namespace ringflash

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "format/tiny_checkpoint.h"
 #include "model/presets.h"
 #include "support/tiny_model.h"

@@ -239,7 +239,7 @@ TEST_F(GgufHostileTest, BadTensorsAreRefused) {
   EXPECT_EQ(one({33}, 8, 0, 64), "tensor 't': expected a multiple of 32 elements for type Q8_0, found 33");
   EXPECT_EQ(one({16, 2}, 8, 0, 64), "tensor 't': expected a multiple of 32 elements for type Q8_0, found 16");
   EXPECT_EQ(
-      one({8}, 3, 0, 64),
+      one({8}, 10, 0, 64),
       "tensor 't': byte 45: expected tensor type " + gguf_type_names() + ", found Q2_K (10)");
   EXPECT_EQ(one({8}, 24, 16, 64), "tensor 't': expected an offset that is a multiple of 32, found 16");
   const std::string found = ", found 64 bytes of data in the file";

@@ -135,6 +135,7 @@ nlohmann::json hf_config(const std::string& architecture, const ModelConfig& c) 
 
 void write_hf_directory(const std::filesystem::path& directory, const nlohmann::json& config,
                         const ModelConfig& shapes, const ForeignWeights& weights, size_t shards) {
+  std::filesystem::remove_all(directory);
   std::filesystem::create_directories(directory);
   RF_CHECK(write_file(directory / "config.json", config.dump(1)).ok());
   RF_CHECK(save_tokenizer(byte_vocabulary(shapes.vocab_size), directory).ok());

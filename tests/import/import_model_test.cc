@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "base/file.h"
+#include "base/float16.h"
 #include "format/checkpoint.h"
 #include "import/foreign_files.h"
 #include "support/tiny_model.h"

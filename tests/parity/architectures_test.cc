@@ -85,7 +85,7 @@ TEST_P(Architectures, EveryParameterHasAGradient) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Imported, Architectures, ::testing::ValuesIn(testing::kImportedArchitectures),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& instance) { return std::string(instance.param); });
 
 }  // namespace
 }  // namespace ringflash

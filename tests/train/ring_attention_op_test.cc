@@ -51,7 +51,7 @@ AttentionOptions sliding(int64_t window) {
 }
 
 AttentionOptions stretched(AttentionOptions options) {
-  options.rope.scaling = {.type = RopeScalingType::kYarn, .factor = 4, .original_positions = 16, .attention_factor = 1.1};
+  options.rope.scaling = {.type = RopeScalingType::kYarn, .factor = 4, .original_positions = 16, .attention_factor = 0.9};
   return options;
 }
 
@@ -74,7 +74,7 @@ const Case kCases[] = {
     {"both ways, packed", both_ways(ring(0.5, 0, false)), 4, 2, 16, {0, 1, 33, 41, 130}},
     {"top pages mean nothing both ways", both_ways(top_pages(4, 2, false)), 2, 1, 16, {0, 88}},
     {"sliding", sliding(20), 4, 2, 16, {0, 1, 33, 130}},
-    {"sliding by one", sliding(1), 2, 1, 8, {0, 40}},
+    {"sliding by two", sliding(2), 2, 1, 8, {0, 40}},
     {"stretched", stretched(ring(0.25, 2, true)), 4, 2, 16, {0, 97}},
 };
 
