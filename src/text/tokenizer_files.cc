@@ -94,6 +94,10 @@ Status save_tokenizer(const Vocabulary& vocabulary, const fs::path& directory) {
   return write_file(directory / kConfig, to_tokenizer_config(vocabulary));
 }
 
+Status add_chat_template(const fs::path& directory, std::string_view chat_template) {
+  return write_file(directory / kTemplate, chat_template);
+}
+
 Status copy_tokenizer(const fs::path& from, const fs::path& to) {
   for (const char* name : kFiles) {
     std::error_code error;
