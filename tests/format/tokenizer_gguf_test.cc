@@ -2,9 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "../text/byte_level.h"
+#include "base/file.h"
 #include "format/import_tokenizer.h"
+#include "mutations.h"
 #include "temporary_directory.h"
+#include "text/tokenizer.h"
 #include "text/tokenizer_files.h"
 
 namespace ringflash {
@@ -21,7 +26,7 @@ class TokenizerGgufTest : public ::testing::Test {
     return GgufFile::open(path_).value();
   }
 
-  const testing::TemporaryDirectory directory_;
+  const testing::TemporaryDirectory directory_{testing::memory_folder()};
   const std::filesystem::path path_ = directory_ / "model.gguf";
 };
 
@@ -60,6 +65,22 @@ TEST_F(TokenizerGgufTest, NamesWhatIsNotSupported) {
   EXPECT_EQ(error_with("tokenizer.ggml.merges", GgufArray(std::vector<std::string>{"he"})),
             ": 'tokenizer.ggml.merges' must hold pairs, found 'he'");
   EXPECT_EQ(error_with("tokenizer.ggml.model", std::string("rwkv")).substr(0, 30), ": 'tokenizer.ggml.model' must ");
+}
+
+TEST_F(TokenizerGgufTest, SpoiledFilesAreRefusedOrWork) {
+  written(testing::byte_level_vocabulary({{"h", "e"}, {"he", "l"}}));
+  const std::string whole = read_file(path_).value();
+  Rng rng(1);
+  int refused = 0;
+  for (int i = 0; i < 500; ++i) {
+    std::ofstream(path_, std::ios::binary) << testing::mutate(whole, rng);
+    const auto file = GgufFile::open(path_);
+    const auto vocabulary = file ? read_vocabulary(*file) : Result<Vocabulary>(file.error());
+    const auto tokenizer = vocabulary ? Tokenizer::create(*vocabulary) : Result<Tokenizer>(vocabulary.error());
+    refused += !tokenizer;
+    if (tokenizer) (void)tokenizer->decode(tokenizer->encode("hello \xFF<|im_end|> 12\n", SpecialText::kParsed));
+  }
+  EXPECT_GT(refused, 50);
 }
 
 TEST_F(TokenizerGgufTest, IsImportedIntoACheckpoint) {

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "byte_level.h"
+#include "format/mutations.h"
 
 namespace ringflash {
 namespace {
@@ -60,6 +61,21 @@ TEST(ChatTemplate, NamesWhatIsWrong) {
             "chat template: line 2: the tag 'include' is not supported");
   EXPECT_EQ(rendered(ChatTemplate::create("{{ raise_exception('No ' + messages[0].role) }}"), {{"tool", ""}}),
             "chat template: line 1: No tool");
+}
+
+TEST(ChatTemplate, SpoiledTemplatesAreRefusedOrRender) {
+  Rng rng(1);
+  int rendered_some = 0, refused = 0;
+  for (const char* name : {"qwen3.jinja", "llama3.2.jinja", "gemma3.jinja"}) {
+    const std::string whole = read_file(std::filesystem::path(CHAT_TEMPLATES) / name).value();
+    for (int i = 0; i < 500; ++i) {
+      const auto chat = ChatTemplate::create(testing::mutate(whole, rng));
+      const bool works = chat && chat->render({{"user", "a \xFF"}, {"assistant", "<think>b</think>c"}}, {}).ok();
+      ++(works ? rendered_some : refused);
+    }
+  }
+  EXPECT_GT(rendered_some, 50);
+  EXPECT_GT(refused, 50);
 }
 
 TEST(ChatTemplate, KnowsTheTime) {

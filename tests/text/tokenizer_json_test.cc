@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "byte_level.h"
+#include "format/mutations.h"
 #include "temporary_directory.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_files.h"
@@ -128,6 +129,19 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
   EXPECT_EQ(with("/model/vocab/zz", 'a'), "the id 97 stands for 'a' and 'zz'");
   EXPECT_EQ(refusal(Json::array()), "expected a JSON object");
   EXPECT_EQ(parse_tokenizer_json("{", {}).error().message, "not valid JSON");
+}
+
+TEST(TokenizerJson, SpoiledFilesAreRefusedOrWork) {
+  const std::string whole = byte_level_json().dump(1);
+  Rng rng(1);
+  int refused = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const auto vocabulary = parse_tokenizer_json(testing::mutate(whole, rng), chatml_config());
+    const auto tokenizer = vocabulary ? Tokenizer::create(*vocabulary) : Result<Tokenizer>(vocabulary.error());
+    refused += !tokenizer;
+    if (tokenizer) (void)tokenizer->decode(tokenizer->encode("hello \xFF<|im_end|> 12\n", SpecialText::kParsed));
+  }
+  EXPECT_GT(refused, 100);
 }
 
 TEST(TokenizerJson, ConfigsOfManyKinds) {
