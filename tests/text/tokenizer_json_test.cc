@@ -95,6 +95,30 @@ TEST(TokenizerJson, SentencePieceBpeEncodesTheSameWhenItComesBack) {
   }
 }
 
+TEST(TokenizerJson, SentencePieceSpacesComeInManyForms) {
+  const Vocabulary v = sentencepiece_vocabulary();
+  const Json plain = Json::parse(to_tokenizer_json(v));
+  const TokenizerConfig config = parse_tokenizer_config(to_tokenizer_config(v)).value();
+  const auto ids_with = [&](const char* normalizer, const char* pre_tokenizer) {
+    Json json = plain;
+    json["normalizer"] = Json::parse(normalizer);
+    json["pre_tokenizer"] = Json::parse(pre_tokenizer);
+    return Tokenizer::create(parse_tokenizer_json(json.dump(), config).value()).value().encode("hello hello");
+  };
+  Vocabulary prefixed = v;
+  prefixed.add_dummy_prefix = true;
+  const auto bare = Tokenizer::create(v).value().encode("hello hello");
+  const auto with_prefix = Tokenizer::create(prefixed).value().encode("hello hello");
+  ASSERT_NE(bare, with_prefix);
+  constexpr const char* kReplace = R"({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})";
+  // Gemma, Llama 2, Mistral.
+  EXPECT_EQ(ids_with(kReplace, R"({"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"})"), bare);
+  EXPECT_EQ(ids_with(R"({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
+      {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]})", "null"), with_prefix);
+  EXPECT_EQ(ids_with("null", R"({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"})"), with_prefix);
+  EXPECT_EQ(ids_with("null", R"({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never"})"), bare);
+}
+
 TEST(TokenizerJson, UnigramComesBack) {
   Vocabulary v = sentencepiece_vocabulary();
   v.kind = TokenizerKind::kUnigram;
