@@ -48,9 +48,9 @@ void ChatCommand::add_options(CLI::App& app) {
 Status ChatCommand::answer(Chat& chat, const std::string& line, bool json) {
   Status written;
   RF_TRY(const GenerateReport report, chat.say(line, options_, [&](std::string_view piece) {
-           if (!json) written = write_stdout(piece);
-           return written.ok();
-         }));
+    if (!json) written = write_stdout(piece);
+    return written.ok();
+  }));
   RF_TRY_VOID(written);
   turns_.push_back(to_json(report));
   return json ? Status() : write_stdout("\n");
@@ -75,7 +75,8 @@ Status ChatCommand::run(const CommonOptions& common) {
   }
   if (!common.json) return {};
   nlohmann::ordered_json messages = nlohmann::ordered_json::array();
-  for (const auto& [role, content] : chat.messages()) messages.push_back({{"role", role}, {"content", content}});
+  for (const auto& [role, content] : chat.messages())
+    messages.push_back({{"role", role}, {"content", content}});
   return write_json({{"messages", std::move(messages)}, {"turns", std::move(turns_)}});
 }
 

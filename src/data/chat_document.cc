@@ -8,11 +8,11 @@ namespace {
 
 constexpr const char* kAssistant = "assistant";
 
-/// Appends a part of the rendered text. Of what the assistant says, all is learned up to the end of its turn, but not
-/// what the template puts behind that.
+/// Appends a part of the rendered text. Of what the assistant says, all is learned up to the end of its turn,
+/// but not what the template puts behind that.
 void append(const Tokenizer& tokenizer, std::string_view part, bool answer, ChatTokens& out) {
-  const std::vector<int32_t> ids = out.ids.empty() ? tokenizer.encode_prompt(part)
-                                                   : tokenizer.encode(part, SpecialText::kParsed);
+  const std::vector<int32_t> ids =
+      out.ids.empty() ? tokenizer.encode_prompt(part) : tokenizer.encode(part, SpecialText::kParsed);
   bool learned = answer;
   for (const int32_t id : ids) {
     out.ids.push_back(id);
@@ -31,8 +31,9 @@ Result<std::vector<ChatMessage>> parse_messages(std::string_view json) {
   for (const nlohmann::json& entry : list) {
     const auto text = [&](const char* key) {
       const auto found = entry.is_object() ? entry.find(key) : entry.end();
-      return entry.is_object() && found != entry.end() && found->is_string() ? &found->get_ref<const std::string&>()
-                                                                              : nullptr;
+      return entry.is_object() && found != entry.end() && found->is_string()
+                 ? &found->get_ref<const std::string&>()
+                 : nullptr;
     };
     const std::string *role = text("role"), *content = text("content");
     if (role == nullptr || content == nullptr) {
@@ -56,7 +57,8 @@ std::string contents_of(std::string_view json) {
   return text;
 }
 
-Result<ChatTokens> encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template, std::string_view json) {
+Result<ChatTokens> encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                               std::string_view json) {
   RF_TRY(const std::vector<ChatMessage> messages, parse_messages(json));
   ChatTokens out;
   std::vector<ChatMessage> so_far;

@@ -23,9 +23,10 @@ struct ChatTokens {
   std::string text;           ///< as rendered
 };
 
-/// The conversation up to the assistant's last message, as the template renders it, tokenised in the pieces in which a
-/// model in use would see and say them. Errors: what the template refuses, or that it shows earlier messages otherwise
-/// once others follow, so that the answers cannot be told from the rest.
-Result<ChatTokens> encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template, std::string_view json);
+/// The conversation up to the assistant's last message, as the template renders it, tokenised in the pieces
+/// in which a model in use would see and say them. Errors: what the template refuses, or that it shows
+/// earlier messages otherwise once others follow, so that the answers cannot be told from the rest.
+Result<ChatTokens> encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                               std::string_view json);
 
 }  // namespace ringflash

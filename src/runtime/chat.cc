@@ -4,7 +4,8 @@
 
 namespace ringflash {
 
-Result<Chat> Chat::create(const Model& model, Executor& executor, int64_t context, std::optional<std::string> system) {
+Result<Chat> Chat::create(const Model& model, Executor& executor, int64_t context,
+                          std::optional<std::string> system) {
   RF_TRY(ChatTemplate chat_template, ChatTemplate::of(model.tokenizer().vocabulary()));
   return Chat(model, executor, context, std::move(system), std::move(chat_template));
 }
@@ -52,7 +53,8 @@ Result<GenerateReport> Chat::say(std::string_view text, const GenerateOptions& o
   const auto attempt = [&]() -> Result<GenerateReport> {
     RF_TRY(const std::vector<int32_t> prompt, next_prompt());
     std::string answer;
-    RF_TRY(const GenerateReport report, generate_text(*session_, prompt, options, [&](std::string_view piece) {
+    RF_TRY(const GenerateReport report,
+           generate_text(*session_, prompt, options, [&](std::string_view piece) {
              answer += piece;
              return on_text(piece);
            }));

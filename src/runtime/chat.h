@@ -14,13 +14,15 @@ namespace ringflash {
 
 class Chat {
  public:
-  /// `model` and `executor` must outlive it. `context` as Session has it; `system` is the first message, if there is
-  /// one. Errors: a chat template that is not understood.
-  static Result<Chat> create(const Model& model, Executor& executor, int64_t context, std::optional<std::string> system);
+  /// `model` and `executor` must outlive it. `context` as Session has it; `system` is the first message, if
+  /// there is one. Errors: a chat template that is not understood.
+  static Result<Chat> create(const Model& model, Executor& executor, int64_t context,
+                             std::optional<std::string> system);
 
-  /// Adds the user's message, then the model's answer, of which `on_text` gets the pieces as generate_text() gives
-  /// them. Of the rendered conversation only what is new is read, unless the template shows earlier turns otherwise
-  /// now. On an error (the template refuses, the context is full) the conversation is as before.
+  /// Adds the user's message, then the model's answer, of which `on_text` gets the pieces as generate_text()
+  /// gives them. Of the rendered conversation only what is new is read, unless the template shows earlier
+  /// turns otherwise now. On an error (the template refuses, the context is full) the conversation is as
+  /// before.
   Result<GenerateReport> say(std::string_view text, const GenerateOptions& options,
                              FunctionRef<bool(std::string_view text)> on_text);
 

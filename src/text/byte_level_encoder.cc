@@ -1,4 +1,5 @@
-// Byte-level BPE (Sennrich et al. 2016, Radford et al. 2019): words by regular expressions, bytes merged within each.
+// Byte-level BPE (Sennrich et al. 2016, Radford et al. 2019): words by regular expressions, bytes merged
+// within each.
 #include "base/in_quotes.h"
 #include "text/bpe.h"
 #include "text/encoder.h"
@@ -47,7 +48,8 @@ class ByteLevelBpe final : public Encoder {
     }
     word_ids.clear();
     for (const char c : word) {
-      // A byte without a piece (some vocabularies lack control characters) is dropped, as the models' own tokenizers do.
+      // A byte without a piece (some vocabularies lack control characters) is dropped, as the models' own
+      // tokenizers do.
       if (const int32_t id = byte_ids_[static_cast<unsigned char>(c)]; id >= 0) word_ids.push_back(id);
     }
     bpe_.merge(word_ids, workspace);
@@ -64,7 +66,8 @@ class ByteLevelBpe final : public Encoder {
 Result<std::vector<Bpe::Merge>> resolve_merges(const Vocabulary& vocabulary) {
   PieceIndex ids(vocabulary.pieces.size());
   for (size_t i = 0; i < vocabulary.pieces.size(); ++i) {
-    if (vocabulary.pieces[i].type == PieceType::kNormal) ids.add(vocabulary.pieces[i].text, static_cast<int32_t>(i));
+    if (vocabulary.pieces[i].type == PieceType::kNormal)
+      ids.add(vocabulary.pieces[i].text, static_cast<int32_t>(i));
   }
   std::vector<Bpe::Merge> merges;
   merges.reserve(vocabulary.merges.size());

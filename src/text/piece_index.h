@@ -1,4 +1,5 @@
-// Texts to ids: a hash table for the few hundred thousand pieces of a vocabulary, which start-up looks up millions of times.
+// Texts to ids: a hash table for the few hundred thousand pieces of a vocabulary, which start-up looks up
+// millions of times.
 #pragma once
 
 #include <bit>

@@ -67,7 +67,8 @@ TEST_F(ChatTokensTest, ATemplateThatRewritesEarlierTurnsIsRefused) {
   const Tokenizer tokenizer = Tokenizer::create(testing::byte_level_vocabulary({})).value();
   const ChatTemplate chat = ChatTemplate::create("{{ messages|length }}{{ messages[-1].content }}").value();
   const std::string message = encode_chat(tokenizer, chat, kTwoTurns).error().message;
-  EXPECT_TRUE(message.starts_with("the chat template shows the messages before number 2 otherwise")) << message;
+  EXPECT_TRUE(message.starts_with("the chat template shows the messages before number 2 otherwise"))
+      << message;
 }
 
 TEST(MaskedDataset, KeepsWhatIsLearned) {
@@ -80,7 +81,8 @@ TEST(MaskedDataset, KeepsWhatIsLearned) {
   const TokenDataset dataset = TokenDataset::open(directory.path(), "d").value();
   std::vector<bool> learned;
   for (int64_t document = 0; document < 3; ++document) {
-    for (int64_t i = 0; i < dataset.document_tokens(document); ++i) learned.push_back(dataset.is_learned(document, i));
+    for (int64_t i = 0; i < dataset.document_tokens(document); ++i)
+      learned.push_back(dataset.is_learned(document, i));
   }
   EXPECT_EQ(learned, (std::vector<bool>{false, true, false, true, true, true, true, true}));
   const PackedBatch batch = PackedRows(dataset, 8, 1, /*shuffle=*/false).batch(0, 1);

@@ -18,7 +18,8 @@ namespace {
 class TokenizerGgufTest : public ::testing::Test {
  protected:
   /// Written to a file, with `change` made to its keys first.
-  GgufFile written(const Vocabulary& v, const std::function<void(GgufWriter&)>& change = [](GgufWriter&) {}) {
+  GgufFile written(
+      const Vocabulary& v, const std::function<void(GgufWriter&)>& change = [](GgufWriter&) {}) {
     GgufWriter writer;
     write_vocabulary(v, writer);
     change(writer);
@@ -43,8 +44,11 @@ TEST_F(TokenizerGgufTest, ByteLevelVocabulariesComeBack) {
 
 TEST_F(TokenizerGgufTest, UserDefinedPiecesHavePlainSpacesInTheFile) {
   Vocabulary v;
-  v.pieces = {{"<unk>", 0, PieceType::kUnknown}, {"<s>", 0, PieceType::kControl}, {"</s>", 0, PieceType::kControl},
-              {"▁▁", 0, PieceType::kUserDefined}, {"▁", 0, PieceType::kNormal}};
+  v.pieces = {{"<unk>", 0, PieceType::kUnknown},
+              {"<s>", 0, PieceType::kControl},
+              {"</s>", 0, PieceType::kControl},
+              {"▁▁", 0, PieceType::kUserDefined},
+              {"▁", 0, PieceType::kNormal}};
   const GgufFile file = written(v);
   const GgufArray texts = file.array("tokenizer.ggml.tokens").value();
   EXPECT_EQ(std::get<std::vector<std::string>>(texts)[3], "  ");
@@ -60,11 +64,13 @@ TEST_F(TokenizerGgufTest, NamesWhatIsNotSupported) {
     const auto read = read_vocabulary(written(v, [&](GgufWriter& writer) { writer.set(key, value); }));
     return read ? "accepted" : read.error().message.substr(path_.string().size());
   };
-  EXPECT_TRUE(error_with("tokenizer.ggml.pre", std::string("kimi-k2"))
-                  .starts_with(": 'tokenizer.ggml.pre': the pre-tokenizer 'kimi-k2' is not known; known are "));
+  EXPECT_TRUE(
+      error_with("tokenizer.ggml.pre", std::string("kimi-k2"))
+          .starts_with(": 'tokenizer.ggml.pre': the pre-tokenizer 'kimi-k2' is not known; known are "));
   EXPECT_EQ(error_with("tokenizer.ggml.merges", GgufArray(std::vector<std::string>{"he"})),
             ": 'tokenizer.ggml.merges' must hold pairs, found 'he'");
-  EXPECT_EQ(error_with("tokenizer.ggml.model", std::string("rwkv")).substr(0, 30), ": 'tokenizer.ggml.model' must ");
+  EXPECT_EQ(error_with("tokenizer.ggml.model", std::string("rwkv")).substr(0, 30),
+            ": 'tokenizer.ggml.model' must ");
 }
 
 TEST_F(TokenizerGgufTest, SpoiledFilesAreRefusedOrWork) {
@@ -76,9 +82,11 @@ TEST_F(TokenizerGgufTest, SpoiledFilesAreRefusedOrWork) {
     std::ofstream(path_, std::ios::binary) << testing::mutate(whole, rng);
     const auto file = GgufFile::open(path_);
     const auto vocabulary = file ? read_vocabulary(*file) : Result<Vocabulary>(file.error());
-    const auto tokenizer = vocabulary ? Tokenizer::create(*vocabulary) : Result<Tokenizer>(vocabulary.error());
+    const auto tokenizer =
+        vocabulary ? Tokenizer::create(*vocabulary) : Result<Tokenizer>(vocabulary.error());
     refused += !tokenizer;
-    if (tokenizer) (void)tokenizer->decode(tokenizer->encode("hello \xFF<|im_end|> 12\n", SpecialText::kParsed));
+    if (tokenizer)
+      (void)tokenizer->decode(tokenizer->encode("hello \xFF<|im_end|> 12\n", SpecialText::kParsed));
   }
   EXPECT_GT(refused, 50);
 }
