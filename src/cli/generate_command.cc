@@ -1,5 +1,3 @@
-#include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -8,6 +6,7 @@
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/sampling_options.h"
 #include "runtime/generate.h"
 
 namespace ringflash::cli {
@@ -27,7 +26,6 @@ class GenerateCommand final : public Command {
 };
 
 void GenerateCommand::add_options(CLI::App& app) {
-  SamplingOptions& sampling = options_.sampling;
   app.add_option("MODEL", model_file_, "GGUF file")->type_name("FILE")->required();
   app.add_option("-p,--prompt", prompt_, "Text to continue")->type_name("TEXT");
   app.add_option("--prompt-file", prompt_file_, "File with the text to continue")
@@ -37,24 +35,7 @@ void GenerateCommand::add_options(CLI::App& app) {
       ->type_name("N")
       ->transform(whole_number())
       ->capture_default_str();
-  app.add_option("--temperature", sampling.temperature, "0 picks the likeliest token, 1 samples as trained")
-      ->type_name("X")
-      ->capture_default_str();
-  app.add_option("--top-k", sampling.top_k, "Sample among the K likeliest tokens; 0 among all")
-      ->type_name("K")
-      ->transform(whole_number())
-      ->capture_default_str();
-  app.add_option("--top-p", sampling.top_p, "Sample among the likeliest tokens that reach probability P")
-      ->type_name("P")
-      ->capture_default_str();
-  app.add_option("--repetition-penalty", sampling.repetition_penalty,
-                 "Above 1 makes the last tokens less likely")
-      ->type_name("X")
-      ->capture_default_str();
-  app.add_option("--seed", sampling.seed, "Same seed, same text")
-      ->type_name("N")
-      ->transform(whole_number())
-      ->capture_default_str();
+  add_sampling_options(app, options_.sampling);
   app.add_option("--context", context_, "Most tokens, prompt included; 0 is the model's limit")
       ->type_name("N")
       ->transform(whole_number())
@@ -67,26 +48,10 @@ Status GenerateCommand::check() const {
   return validate(options_.sampling);
 }
 
-std::string pace(double tokens_per_s) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f tokens/s", tokens_per_s);
-  return std::isnan(tokens_per_s) ? "none to time" : text;
-}
-
-void print_timing(const GenerateReport& report) {
-  std::fprintf(stderr, "prompt: %lld tokens, %s; continuation: %lld tokens, %s; stopped at %s\n",
-               static_cast<long long>(report.prompt_tokens), pace(report.prefill_tokens_per_s()).c_str(),
-               static_cast<long long>(report.generated_tokens), pace(report.decode_tokens_per_s()).c_str(),
-               std::string(to_string(report.stop)).c_str());
-}
-
-nlohmann::ordered_json to_json(const std::string& text, const GenerateReport& report) {
-  return {{"text", text},
-          {"prompt_tokens", report.prompt_tokens},
-          {"generated_tokens", report.generated_tokens},
-          {"prefill_tokens_per_s", report.prefill_tokens_per_s()},
-          {"decode_tokens_per_s", report.decode_tokens_per_s()},
-          {"stop", to_string(report.stop)}};
+nlohmann::ordered_json describe(const std::string& text, const GenerateReport& report) {
+  nlohmann::ordered_json object = {{"text", text}};
+  object.update(to_json(report));
+  return object;
 }
 
 Status GenerateCommand::run(const CommonOptions& common) {
@@ -108,7 +73,7 @@ Status GenerateCommand::run(const CommonOptions& common) {
   };
   RF_TRY(const GenerateReport report, generate_text(session, prompt, options_, on_text));
   RF_TRY_VOID(written);
-  RF_TRY_VOID(common.json ? write_json(to_json(text, report)) : write_stdout(ahead + "\n"));
+  RF_TRY_VOID(common.json ? write_json(describe(text, report)) : write_stdout(ahead + "\n"));
   print_timing(report);
   return {};
 }

@@ -23,6 +23,8 @@ constexpr CommandEntry kCommands[] = {
      "ringflash export run/ --out model.gguf --format q8", make_export_command},
     {"generate", "Continue a text", "ringflash generate model.gguf -p 'The command line' -n 64 --seed 1",
      make_generate_command},
+    {"chat", "Talk with a model, line by line", "ringflash chat model.gguf --system 'Answer in one sentence.'",
+     make_chat_command},
     {"eval", "Measure how good a model is", "ringflash eval model.gguf --task ppl --data held-out.txt --json",
      make_eval_command},
     {"bench", "Measure how fast it is", "ringflash bench attention --n 8192,40960 --json", make_bench_command},

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "data/chat_document.h"
 
 namespace ringflash {
 namespace {
@@ -56,15 +57,31 @@ size_t piece_size(std::string_view text) {
   return continues(cut) ? kMaxDocumentBytes : cut;
 }
 
-using Visit = std::function<Status(std::string_view)>;
+using Visit = std::function<Status(const Document&)>;
 
 Status visit_plain(std::string_view text, const Visit& visit) {
   while (!text.empty()) {
     const size_t size = piece_size(text);
-    RF_TRY_VOID(visit(text.substr(0, size)));
+    RF_TRY_VOID(visit({text.substr(0, size)}));
     text.remove_prefix(size);
   }
   return {};
+}
+
+/// One line of a .jsonl file.
+Status visit_json(const nlohmann::json& json, const Visit& visit) {
+  const auto member = [&](const char* key) { return json.is_object() ? json.find(key) : json.end(); };
+  const auto text = member("text"), messages = member("messages");
+  if (json.is_object() && messages != json.end()) {
+    const std::string list = messages->dump();
+    RF_TRY_VOID(parse_messages(list));
+    return visit({list, /*chat=*/true});
+  }
+  if (!json.is_object() || text == json.end() || !text->is_string()) {
+    return Error{"expected a JSON object with a string under \"text\", or a conversation under \"messages\""};
+  }
+  const auto& document = text->get_ref<const std::string&>();
+  return document.empty() ? Status() : visit({document});
 }
 
 Status visit_jsonl(std::string_view text, const fs::path& path, const Visit& visit) {
@@ -77,12 +94,7 @@ Status visit_jsonl(std::string_view text, const fs::path& path, const Visit& vis
     const auto place = path.string() + ":" + std::to_string(number);
     if (json.is_discarded())
       return Error{place + ": expected a JSON object on this line, found no valid JSON"};
-    const auto found = json.is_object() ? json.find("text") : json.end();
-    if (!json.is_object() || found == json.end() || !found->is_string()) {
-      return Error{place + ": expected a JSON object with a string under \"text\""};
-    }
-    const auto& document = found->get_ref<const std::string&>();
-    if (!document.empty()) RF_TRY_VOID(visit(document));
+    if (const Status visited = visit_json(json, visit); !visited) return visited.error().in(place);
   }
   return {};
 }

@@ -22,12 +22,19 @@ struct CorpusFile {
 /// once. Errors: a path that does not exist; no file at all.
 Result<std::vector<CorpusFile>> list_corpus(const std::vector<std::filesystem::path>& paths);
 
-/// Calls `visit` for every document in order. A .jsonl file holds one document per line under the key "text";
-/// any other file is one document, cut at line ends into pieces of at most kMaxDocumentBytes so that one big
+struct Document {
+  std::string_view text;
+  bool chat = false;  ///< the text is a list of messages, as chat_document.h has it
+
+  operator std::string_view() const { return text; }
+};
+
+/// Calls `visit` for every document in order. A .jsonl file holds one document per line, a text under the key "text"
+/// or a conversation under "messages"; any other file is one document, cut at line ends into pieces of at most kMaxDocumentBytes so that one big
 /// file can be split too. Bytes are passed on as they are, UTF-8 or not; empty documents are skipped.
 inline constexpr uint64_t kMaxDocumentBytes = 64 << 10;
 Status for_each_document(const std::vector<CorpusFile>& files,
-                         const std::function<Status(std::string_view document)>& visit);
+                         const std::function<Status(const Document& document)>& visit);
 
 /// Whether a document belongs to the held-out part: by a hash of its content, so that the split survives
 /// files being added, renamed or reordered, and a text that stands twice is never on both sides.

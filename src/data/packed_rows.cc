@@ -60,6 +60,9 @@ int64_t PackedRows::fill(int64_t position, std::span<int32_t> inputs, std::span<
   const int64_t with_target = std::min(count, left - 1);  // the document's last token has none
   dataset_.read(document, first, inputs.first(static_cast<size_t>(count)));
   dataset_.read(document, first + 1, targets.first(static_cast<size_t>(with_target)));
+  for (int64_t i = 0; i < with_target; ++i) {
+    if (!dataset_.is_learned(document, first + 1 + i)) targets[static_cast<size_t>(i)] = PackedBatch::kIgnored;
+  }
   return count;
 }
 

@@ -15,7 +15,7 @@ namespace ringflash {
 /// `rows` sequences of equal length laid one after another.
 struct PackedBatch {
   std::vector<int32_t> inputs;   ///< [rows * length]
-  std::vector<int32_t> targets;  ///< the next token of the same document, or kIgnored where there is none
+  std::vector<int32_t> targets;  ///< the next token of the same document, or kIgnored where there is none to learn
   std::vector<int64_t> bounds;   ///< document and row edges over the whole batch: 0, ..., rows * length
   static constexpr int32_t kIgnored = -100;
 };

@@ -10,6 +10,7 @@
 #include "data/survey.h"
 #include "data/tokenise.h"
 #include "data/train_tokenizer.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_files.h"
 
@@ -160,6 +161,9 @@ Status prepare_anew(const PrepareOptions& options, const std::vector<CorpusFile>
   RF_TRY_VOID(options.tokenizer ? copy_tokenizer(*options.tokenizer, options.directory)
                                 : make_tokenizer(survey, options));
   RF_TRY(Vocabulary vocabulary, load_vocabulary(options));
+  if (survey.chats && vocabulary.chat_template.empty()) {
+    RF_TRY_VOID(add_chat_template(options.directory, kDefaultChatTemplate));
+  }
   RF_TRY(const Tokenizer encoder, Tokenizer::create(std::move(vocabulary)));
   const TokenisedPaths paths{options.directory, kTrain, kHeldout, options.directory / "heldout.txt"};
   return tokenise_corpus(files, survey.split, encoder, paths, options.threads, survey.text_bytes,

@@ -26,6 +26,7 @@ struct Split {
 
 struct Survey {
   int64_t documents = 0, text_bytes = 0;
+  bool chats = false;   ///< whether there are conversations among them
   bool single = false;  ///< all documents are the same text, so that none can be held out
   Split split;
   std::vector<std::string> sample;  ///< training documents, evenly over the corpus

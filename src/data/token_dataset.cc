@@ -17,11 +17,12 @@ static_assert(std::endian::native == std::endian::little,
               "shards are little-endian and are used as they lie");
 
 constexpr char kMagic[8] = {'R', 'F', 'T', 'O', 'K', 'E', 'N', 'S'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 1, kMaskedVersion = 2;
 constexpr int64_t kMaxVocab16 = 1 << 16;
 
 /// A shard is this header, then for each document the end of its ids (uint64, counted in ids from the shard's
-/// first), then for each document its bytes of text (uint64), then the ids (uint16 or uint32).
+/// first), then for each document its bytes of text (uint64), then the ids (uint16 or uint32). In version 2 a bit per
+/// id follows, the first in the lowest bit: whether it is to be learned. In version 1 all are.
 struct ShardHeader {
   char magic[8];
   uint32_t version;
@@ -49,6 +50,11 @@ struct Shard {
   std::span<const uint64_t> ends, sizes;
   const std::byte* ids;
 
+  bool learned(uint64_t i) const {
+    if (header.version == kVersion) return true;
+    const std::byte* mask = ids + header.bytes_per_id * header.tokens;
+    return (mask[i / 8] >> (i % 8) & std::byte{1}) != std::byte{0};
+  }
   uint32_t id(uint64_t i) const {
     if (header.bytes_per_id == 2) return reinterpret_cast<const uint16_t*>(ids)[i];
     return reinterpret_cast<const uint32_t*>(ids)[i];
@@ -56,10 +62,15 @@ struct Shard {
   uint64_t begin(size_t document) const { return document == 0 ? 0 : ends[document - 1]; }
 };
 
+uint64_t mask_bytes(const ShardHeader& h) {
+  return h.version == kMaskedVersion ? (h.tokens + 7) / 8 : 0;
+}
+
 Status check_header(const ShardHeader& h, uint64_t file_size) {
   if (std::memcmp(h.magic, kMagic, sizeof kMagic) != 0) return Error{"not a shard of tokens"};
-  if (h.version != kVersion) {
-    return Error{"version " + std::to_string(h.version) + ", expected " + std::to_string(kVersion)};
+  if (h.version != kVersion && h.version != kMaskedVersion) {
+    return Error{"version " + std::to_string(h.version) + ", expected " + std::to_string(kVersion) + " or " +
+                 std::to_string(kMaskedVersion)};
   }
   if (h.vocab_size == 0 || h.vocab_size > (1u << 30) ||
       h.bytes_per_id != bytes_per_id(static_cast<int64_t>(h.vocab_size))) {
@@ -68,7 +79,7 @@ Status check_header(const ShardHeader& h, uint64_t file_size) {
   }
   // The first two keep the sum from overflowing.
   const bool fits = h.documents <= file_size / 16 && h.tokens <= file_size / h.bytes_per_id &&
-                    sizeof h + 16 * h.documents + h.bytes_per_id * h.tokens == file_size;
+                    sizeof h + 16 * h.documents + h.bytes_per_id * h.tokens + mask_bytes(h) == file_size;
   if (!fits) {
     return Error{"truncated or damaged: " + std::to_string(file_size) + " bytes do not fit " +
                  std::to_string(h.documents) + " documents and " + std::to_string(h.tokens) + " tokens"};
@@ -123,40 +134,60 @@ struct TokenDatasetWriter::State {
   // Of the shard that is being filled.
   std::vector<uint64_t> ends, sizes;
   std::string ids;
+  std::vector<bool> learned;
 
   uint64_t tokens() const { return ends.empty() ? 0 : ends.back(); }
+  std::string mask() const;
   Status write_shard();
 };
 
+/// Nothing where all is learned.
+std::string TokenDatasetWriter::State::mask() const {
+  if (std::find(learned.begin(), learned.end(), false) == learned.end()) return "";
+  std::string bits((learned.size() + 7) / 8, '\0');
+  for (size_t i = 0; i < learned.size(); ++i) {
+    if (learned[i]) bits[i / 8] = static_cast<char>(bits[i / 8] | 1 << i % 8);
+  }
+  return bits;
+}
+
 Status TokenDatasetWriter::State::write_shard() {
-  ShardHeader header{{},          kVersion, bytes_per_id(vocab_size), static_cast<uint64_t>(vocab_size),
-                     ends.size(), tokens()};
+  const std::string bits = mask();
+  ShardHeader header{{},
+                     bits.empty() ? kVersion : kMaskedVersion,
+                     bytes_per_id(vocab_size),
+                     static_cast<uint64_t>(vocab_size),
+                     ends.size(),
+                     tokens()};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   RF_TRY(AtomicFile file, AtomicFile::create(shard_path(directory, name, shards)));
   RF_TRY_VOID(file.write(std::as_bytes(std::span(&header, 1))));
   RF_TRY_VOID(file.write(std::as_bytes(std::span(ends))));
   RF_TRY_VOID(file.write(std::as_bytes(std::span(sizes))));
   RF_TRY_VOID(file.write(ids));
+  RF_TRY_VOID(file.write(bits));
   RF_TRY_VOID(file.commit());
   ++shards;
   ends.clear();
   sizes.clear();
   ids.clear();
+  learned.clear();
   return {};
 }
 
 TokenDatasetWriter::TokenDatasetWriter(fs::path directory, std::string name, int64_t vocab_size,
                                        int64_t shard_tokens)
     : state_(
-          new State{std::move(directory), std::move(name), vocab_size, shard_tokens, 0, false, {}, {}, {}}) {
+          new State{std::move(directory), std::move(name), vocab_size, shard_tokens, 0, false, {}, {}, {}, {}}) {
   RF_CHECK(vocab_size > 0 && shard_tokens > 0);
 }
 
 TokenDatasetWriter::~TokenDatasetWriter() = default;
 
-Status TokenDatasetWriter::add(std::span<const int32_t> ids, int64_t text_bytes) {
+Status TokenDatasetWriter::add(std::span<const int32_t> ids, int64_t text_bytes, const std::vector<bool>& learned) {
   State& s = *state_;
   RF_CHECK(!s.finished && !ids.empty() && text_bytes >= 0);
+  RF_CHECK(learned.empty() || learned.size() == ids.size());
   if (!s.ends.empty() && s.tokens() + ids.size() > static_cast<uint64_t>(s.shard_tokens)) {
     RF_TRY_VOID(s.write_shard());
   }
@@ -164,6 +195,8 @@ Status TokenDatasetWriter::add(std::span<const int32_t> ids, int64_t text_bytes)
     RF_CHECK(id >= 0 && id < s.vocab_size);
     s.ids.append(reinterpret_cast<const char*>(&id), bytes_per_id(s.vocab_size));  // the low bytes come first
   }
+  s.learned.insert(s.learned.end(), learned.begin(), learned.end());
+  if (learned.empty()) s.learned.resize(s.learned.size() + ids.size(), true);
   s.ends.push_back(s.tokens() + ids.size());
   s.sizes.push_back(static_cast<uint64_t>(text_bytes));
   return {};
@@ -242,6 +275,9 @@ uint64_t TokenDataset::fingerprint() const {
     read(document, 0, ids);
     const auto bytes = std::as_bytes(std::span(ids));
     hash = hash_bytes({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, hash);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (!is_learned(document, static_cast<int64_t>(i))) hash = hash_bytes("x", hash ^ i);
+    }
   }
   return hash;
 }
@@ -256,6 +292,12 @@ void TokenDataset::read(int64_t document, int64_t first, std::span<int32_t> out)
   const uint64_t begin = shard.begin(i) + static_cast<uint64_t>(first);
   RF_CHECK(first >= 0 && begin + out.size() <= shard.ends[i]);
   for (size_t k = 0; k < out.size(); ++k) out[k] = static_cast<int32_t>(shard.id(begin + k));
+}
+
+bool TokenDataset::is_learned(int64_t document, int64_t place) const {
+  const auto [shard, i] = state_->find(document);
+  RF_CHECK(place >= 0 && place < document_tokens(document));
+  return shard.learned(shard.begin(i) + static_cast<uint64_t>(place));
 }
 
 }  // namespace ringflash

@@ -20,8 +20,9 @@ class TokenDatasetWriter {
                      int64_t shard_tokens = 64 << 20);
   ~TokenDatasetWriter();
 
-  /// One document: its ids as they are to be trained on (BOS and EOS included) and its size in bytes of text.
-  Status add(std::span<const int32_t> ids, int64_t text_bytes);
+  /// One document: its ids as they are to be trained on (BOS and EOS included), its size in bytes of text, and which
+  /// ids are to be learned, one flag each (none: all).
+  Status add(std::span<const int32_t> ids, int64_t text_bytes, const std::vector<bool>& learned = {});
   Status finish();
 
  private:
@@ -40,11 +41,13 @@ class TokenDataset {
   int64_t documents() const;
   int64_t tokens() const;
   int64_t text_bytes() const;
-  /// A hash of all documents' ids: the same text with the same tokenizer, wherever it lies.
+  /// A hash of all documents' ids and of which are learned: the same text with the same tokenizer, wherever it lies.
   uint64_t fingerprint() const;
   int64_t document_tokens(int64_t document) const;
   /// Copies ids [first, first + out.size()) of a document.
   void read(int64_t document, int64_t first, std::span<int32_t> out) const;
+  /// Whether the id at a place of a document is to be learned.
+  bool is_learned(int64_t document, int64_t place) const;
 
  private:
   struct State;

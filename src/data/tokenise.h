@@ -18,7 +18,8 @@ struct TokenisedPaths {
 };
 
 /// Writes both datasets and the held-out text. Every document becomes BOS (where the tokenizer's texts
-/// start with it), its ids, EOS.
+/// start with it), its ids, EOS; a conversation what the
+/// vocabulary's chat template makes of it.
 /// `text_bytes`: of the whole corpus, for the progress bar, which is shown unless `quiet`.
 Status tokenise_corpus(const std::vector<CorpusFile>& files, const Split& split, const Tokenizer& tokenizer,
                        const TokenisedPaths& paths, int threads, int64_t text_bytes, bool quiet);

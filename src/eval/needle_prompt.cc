@@ -68,7 +68,8 @@ Result<NeedlePrompt> make_needle_prompt(const Tokenizer& tokenizer, const Haysta
   const std::vector<int32_t> fact = encode_continuation(tokenizer, prompt.fact.statement());
   const std::vector<int32_t> question = encode_continuation(tokenizer, prompt.fact.question());
   prompt.answer_tokens = std::ssize(encode_continuation(tokenizer, " " + std::string(prompt.fact.value)));
-  const int64_t least = 1 + std::ssize(fact) + std::ssize(question) + prompt.answer_tokens;
+  const int64_t bos = tokenizer.vocabulary().add_bos ? 1 : 0;
+  const int64_t least = bos + std::ssize(fact) + std::ssize(question) + prompt.answer_tokens;
   if (length < least) {
     return Error{"a length of " + std::to_string(length) +
                  " tokens is too short: the fact, its question and the answer take " + std::to_string(least)};
@@ -76,7 +77,7 @@ Result<NeedlePrompt> make_needle_prompt(const Tokenizer& tokenizer, const Haysta
   const Hay hay = haystack.take(length - least, rng);
   const int64_t place = nearest(hay.ends, std::ssize(hay.ids) * depth / 100);
   prompt.ids.reserve(static_cast<size_t>(length));
-  if (tokenizer.vocabulary().add_bos) prompt.ids.push_back(tokenizer.vocabulary().bos_id);
+  if (bos == 1) prompt.ids.push_back(tokenizer.vocabulary().bos_id);
   prompt.ids.insert(prompt.ids.end(), hay.ids.begin(), hay.ids.begin() + place);
   prompt.fact_begin = std::ssize(prompt.ids);
   prompt.ids.insert(prompt.ids.end(), fact.begin(), fact.end());

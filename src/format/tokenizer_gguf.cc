@@ -27,7 +27,8 @@ Result<int32_t> token_id(const GgufFile& file, const char* name, bool required) 
   if (!required && !has(file, key(name))) return -1;
   RF_TRY(const int64_t id, file.integer(key(name)));
   if (std::in_range<int32_t>(id)) return static_cast<int32_t>(id);
-  return Error{file.path().string() + ": '" + key(name) + "' must be a token id, found " + std::to_string(id)};
+  return Error{file.path().string() + ": '" + key(name) + "' must be a token id, found " +
+               std::to_string(id)};
 }
 
 Result<bool> flag(const GgufFile& file, const std::string& full_key, bool otherwise) {
@@ -36,8 +37,9 @@ Result<bool> flag(const GgufFile& file, const std::string& full_key, bool otherw
 }
 
 Error wrong_count(const GgufFile& file, const char* name, size_t found, size_t expected) {
-  return Error{file.path().string() + ": '" + key(name) + "' must have as many elements as there are tokens, " +
-               std::to_string(expected) + ", found " + std::to_string(found)};
+  return Error{file.path().string() + ": '" + key(name) +
+               "' must have as many elements as there are tokens, " + std::to_string(expected) + ", found " +
+               std::to_string(found)};
 }
 
 /// `scored`: byte-level tokenizers need no scores.
@@ -65,7 +67,8 @@ Result<std::vector<Piece>> read_pieces(const GgufFile& file, bool scored) {
 }
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
-  for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size()) text.replace(at, from.size(), to);
+  for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size())
+    text.replace(at, from.size(), to);
   return text;
 }
 
@@ -102,7 +105,8 @@ Status read_byte_level(const GgufFile& file, Vocabulary& vocabulary) {
   for (const std::string& merge : merges) {
     const size_t space = merge.find(' ', 1);
     if (space == merge.npos) {
-      return Error{file.path().string() + ": 'tokenizer.ggml.merges' must hold pairs, found " + in_quotes(merge)};
+      return Error{file.path().string() + ": 'tokenizer.ggml.merges' must hold pairs, found " +
+                   in_quotes(merge)};
     }
     vocabulary.merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
   }
@@ -129,10 +133,11 @@ Result<TokenizerKind> read_kind(const GgufFile& file) {
   if (model == "llama") return TokenizerKind::kSentencePieceBpe;
   if (model == "gpt2") return TokenizerKind::kByteLevelBpe;
   if (model == "t5") return TokenizerKind::kUnigram;
-  return Error{file.path().string() +
-               ": 'tokenizer.ggml.model' must be 'llama' (sentencepiece BPE), 'gpt2' (byte-level BPE) or 't5' "
-               "(unigram), found " +
-               in_quotes(model)};
+  return Error{
+      file.path().string() +
+      ": 'tokenizer.ggml.model' must be 'llama' (sentencepiece BPE), 'gpt2' (byte-level BPE) or 't5' "
+      "(unigram), found " +
+      in_quotes(model)};
 }
 
 const char* model_name(TokenizerKind kind) {
@@ -158,7 +163,8 @@ void write_pieces(const Vocabulary& vocabulary, GgufWriter& writer) {
   }
   writer.set(key("tokens"), GgufArray(std::move(texts)));
   writer.set(key("token_type"), GgufArray(std::move(types)));
-  if (vocabulary.kind != TokenizerKind::kByteLevelBpe) writer.set(key("scores"), GgufArray(std::move(scores)));
+  if (vocabulary.kind != TokenizerKind::kByteLevelBpe)
+    writer.set(key("scores"), GgufArray(std::move(scores)));
 }
 
 void write_byte_level(const Vocabulary& vocabulary, GgufWriter& writer) {

@@ -34,6 +34,7 @@ Status decode(Session& session, const GenerateOptions& options, std::vector<int3
     }
     history.push_back(id);
     ++report.generated_tokens;
+    report.unread = id;
     if (!on_token(id)) {
       report.stop = StopReason::kCallback;
       break;
@@ -44,6 +45,7 @@ Status decode(Session& session, const GenerateOptions& options, std::vector<int3
       break;
     }
     RF_TRY_VOID(append(session, {&id, 1}, logits));
+    report.unread.reset();
     ++report.decode_steps;
   }
   return {};
@@ -92,13 +94,13 @@ Result<GenerateReport> generate(Session& session, std::span<const int32_t> promp
   return report;
 }
 
-Result<GenerateReport> generate_text(Session& session, std::string_view prompt,
+Result<GenerateReport> generate_text(Session& session, std::span<const int32_t> prompt,
                                      const GenerateOptions& options,
                                      FunctionRef<bool(std::string_view text)> on_text) {
   const Tokenizer& tokenizer = session.model().tokenizer();
   Utf8Stream stream;
   RF_TRY(const GenerateReport report,
-         generate(session, tokenizer.encode_prompt(prompt), options, [&](int32_t id) {
+         generate(session, prompt, options, [&](int32_t id) {
            const std::string text = stream.push(tokenizer.bytes(id));
            return text.empty() || on_text(text);
          }));
@@ -106,6 +108,11 @@ Result<GenerateReport> generate_text(Session& session, std::string_view prompt,
     if (const std::string rest = stream.finish(); !rest.empty()) on_text(rest);
   }
   return report;
+}
+
+Result<GenerateReport> generate_text(Session& session, std::string_view prompt, const GenerateOptions& options,
+                                     FunctionRef<bool(std::string_view text)> on_text) {
+  return generate_text(session, session.model().tokenizer().encode_prompt(prompt), options, on_text);
 }
 
 }  // namespace ringflash

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/check.h"
+#include "text/piece_index.h"
 #include "text/utf8.h"
 
 namespace ringflash {
@@ -69,21 +70,21 @@ void Bpe::number_characters(const std::vector<std::string>& texts) {
 }
 
 void Bpe::number_pairs(const Vocabulary& vocabulary, const std::vector<std::string>& texts) {
-  std::unordered_map<std::string_view, int32_t> ids(texts.size() + character_texts_.size());
+  PieceIndex ids(texts.size() + character_texts_.size());
   for (size_t id = 0; id < texts.size(); ++id) {
-    if (!texts[id].empty()) ids.emplace(texts[id], static_cast<int32_t>(id));
+    if (!texts[id].empty()) ids.add(texts[id], static_cast<int32_t>(id));
   }
   for (size_t i = 0; i < character_texts_.size(); ++i) {
-    ids.emplace(character_texts_[i], static_cast<int32_t>(texts.size() + i));
+    ids.add(character_texts_[i], static_cast<int32_t>(texts.size() + i));
   }
   std::vector<Merge> merges;
   for (const std::string_view text : texts) {
     for_each_character(text, [&](const Utf8Char&, size_t end) {
       if (end == text.size()) return;
-      const auto left = ids.find(text.substr(0, end));
-      if (left == ids.end()) return;
-      const auto right = ids.find(text.substr(end));
-      if (right != ids.end()) merges.push_back({left->second, right->second, ids.at(text)});
+      const int32_t left = ids.find(text.substr(0, end));
+      if (left < 0) return;
+      const int32_t right = ids.find(text.substr(end));
+      if (right >= 0) merges.push_back({left, right, ids.find(text)});
     });
   }
   pairs_.reserve(merges.size());

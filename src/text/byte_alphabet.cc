@@ -46,7 +46,8 @@ std::optional<std::string> from_byte_alphabet(std::string_view text) {
   std::string bytes;
   while (!text.empty()) {
     const Utf8Char c = first_utf8_char(text);
-    if (c.kind != Utf8Char::Kind::kValid || c.code >= kEnd || alphabet().bytes[c.code] < 0) return std::nullopt;
+    if (c.kind != Utf8Char::Kind::kValid || c.code >= kEnd || alphabet().bytes[c.code] < 0)
+      return std::nullopt;
     bytes += static_cast<char>(alphabet().bytes[c.code]);
     text.remove_prefix(c.size);
   }

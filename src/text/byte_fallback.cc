@@ -7,7 +7,8 @@ ByteFallback::ByteFallback(const Vocabulary& vocabulary) : unk_id_(vocabulary.un
   byte_ids_.fill(-1);
   for (size_t id = 0; id < vocabulary.pieces.size(); ++id) {
     const Piece& piece = vocabulary.pieces[id];
-    if (piece.type == PieceType::kByte) byte_ids_[parse_byte_piece(piece.text).value()] = static_cast<int32_t>(id);
+    if (piece.type == PieceType::kByte)
+      byte_ids_[parse_byte_piece(piece.text).value()] = static_cast<int32_t>(id);
   }
 }
 

@@ -1,9 +1,9 @@
-// Byte-level BPE (Sennrich et al. 2016, Radford et al. 2019): words by regular expressions, bytes merged within each.
-#include <unordered_map>
-
+// Byte-level BPE (Sennrich et al. 2016, Radford et al. 2019): words by regular expressions, bytes merged
+// within each.
 #include "base/in_quotes.h"
 #include "text/bpe.h"
 #include "text/encoder.h"
+#include "text/piece_index.h"
 #include "text/splitter.h"
 
 namespace ringflash {
@@ -14,13 +14,15 @@ constexpr size_t kMaxWord = 1 << 30;  // bytes merged at once, so that 32-bit pl
 class ByteLevelBpe final : public Encoder {
  public:
   ByteLevelBpe(const DecodedVocabulary& from, Splitter splitter, const std::vector<Bpe::Merge>& merges)
-      : splitter_(std::move(splitter)), bpe_(merges) {
+      : splitter_(std::move(splitter)),
+        bpe_(merges),
+        words_(from.vocabulary.whole_words_first ? from.bytes.size() : 0) {
     byte_ids_.fill(-1);
     for (size_t i = 0; i < from.bytes.size(); ++i) {
       if (from.vocabulary.pieces[i].type != PieceType::kNormal) continue;
       const std::string& bytes = from.bytes[i];
       if (bytes.size() == 1) byte_ids_[static_cast<unsigned char>(bytes[0])] = static_cast<int32_t>(i);
-      if (from.vocabulary.whole_words_first) words_.emplace(bytes, static_cast<int32_t>(i));
+      if (from.vocabulary.whole_words_first) words_.add(bytes, static_cast<int32_t>(i));
     }
   }
 
@@ -40,13 +42,14 @@ class ByteLevelBpe final : public Encoder {
  private:
   void encode_word(std::string_view word, std::vector<int32_t>& word_ids, Bpe::Workspace& workspace,
                    std::vector<int32_t>& ids) const {
-    if (const auto found = words_.find(word); found != words_.end()) {
-      ids.push_back(found->second);
+    if (const int32_t id = words_.find(word); id >= 0) {
+      ids.push_back(id);
       return;
     }
     word_ids.clear();
     for (const char c : word) {
-      // A byte without a piece (some vocabularies lack control characters) is dropped, as the models' own tokenizers do.
+      // A byte without a piece (some vocabularies lack control characters) is dropped, as the models' own
+      // tokenizers do.
       if (const int32_t id = byte_ids_[static_cast<unsigned char>(c)]; id >= 0) word_ids.push_back(id);
     }
     bpe_.merge(word_ids, workspace);
@@ -56,14 +59,15 @@ class ByteLevelBpe final : public Encoder {
   const Splitter splitter_;
   const Bpe bpe_;
   std::array<int32_t, 256> byte_ids_;
-  std::unordered_map<std::string_view, int32_t> words_;  // empty unless whole words come first
+  PieceIndex words_;  // empty unless whole words come first
 };
 
 /// The merges by id.
 Result<std::vector<Bpe::Merge>> resolve_merges(const Vocabulary& vocabulary) {
-  std::unordered_map<std::string_view, int32_t> ids(vocabulary.pieces.size());
+  PieceIndex ids(vocabulary.pieces.size());
   for (size_t i = 0; i < vocabulary.pieces.size(); ++i) {
-    if (vocabulary.pieces[i].type == PieceType::kNormal) ids.emplace(vocabulary.pieces[i].text, static_cast<int32_t>(i));
+    if (vocabulary.pieces[i].type == PieceType::kNormal)
+      ids.add(vocabulary.pieces[i].text, static_cast<int32_t>(i));
   }
   std::vector<Bpe::Merge> merges;
   merges.reserve(vocabulary.merges.size());
@@ -73,12 +77,11 @@ Result<std::vector<Bpe::Merge>> resolve_merges(const Vocabulary& vocabulary) {
     int32_t found[3];
     const std::string* texts[] = {&left, &right, &merged};
     for (size_t k = 0; k < 3; ++k) {
-      const auto it = ids.find(*texts[k]);
-      if (it == ids.end()) {
+      found[k] = ids.find(*texts[k]);
+      if (found[k] < 0) {
         return Error{"vocabulary: merge " + std::to_string(merges.size()) + " needs " + in_quotes(*texts[k]) +
                      ", which is no piece"};
       }
-      found[k] = it->second;
     }
     merges.push_back({found[0], found[1], found[2]});
   }

@@ -14,15 +14,16 @@ using jinja::Value;
 
 /// As transformers gives it to templates, but for the time, which the caller says.
 Value strftime_now(std::time_t now) {
-  return Value(jinja::Function([now](jinja::Interpreter&, const jinja::Arguments& arguments) -> Result<Value> {
-    const Value* format = arguments.get(0, "format");
-    if (format == nullptr || !format->string()) return Error{"strftime_now takes a format"};
-    std::tm time{};
-    ::gmtime_r(&now, &time);
-    std::array<char, 256> text;
-    const size_t size = std::strftime(text.data(), text.size(), format->string()->c_str(), &time);
-    return Value(std::string(text.data(), size));
-  }));
+  return Value(
+      jinja::Function([now](jinja::Interpreter&, const jinja::Arguments& arguments) -> Result<Value> {
+        const Value* format = arguments.get(0, "format");
+        if (format == nullptr || !format->string()) return Error{"strftime_now takes a format"};
+        std::tm time{};
+        ::gmtime_r(&now, &time);
+        std::array<char, 256> text;
+        const size_t size = std::strftime(text.data(), text.size(), format->string()->c_str(), &time);
+        return Value(std::string(text.data(), size));
+      }));
 }
 
 std::string piece_text(const Vocabulary& vocabulary, int32_t id) {
@@ -52,7 +53,8 @@ Result<ChatTemplate> ChatTemplate::create(std::string_view source) {
 
 Result<ChatTemplate> ChatTemplate::of(const Vocabulary& vocabulary) {
   const bool own = !vocabulary.chat_template.empty();
-  RF_TRY(ChatTemplate result, create(own ? std::string_view(vocabulary.chat_template) : kDefaultChatTemplate));
+  RF_TRY(ChatTemplate result,
+         create(own ? std::string_view(vocabulary.chat_template) : kDefaultChatTemplate));
   result.state_->bos = piece_text(vocabulary, vocabulary.bos_id);
   result.state_->eos = piece_text(vocabulary, vocabulary.eos_id);
   return result;
@@ -63,7 +65,8 @@ ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
-Result<std::string> ChatTemplate::render(const std::vector<ChatMessage>& messages, const Options& options) const {
+Result<std::string> ChatTemplate::render(const std::vector<ChatMessage>& messages,
+                                         const Options& options) const {
   List list;
   for (const ChatMessage& message : messages) {
     Dict dict;

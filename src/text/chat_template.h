@@ -21,8 +21,8 @@ class ChatTemplate {
   /// Jinja as transformers runs it; the error gives the line and what is not supported.
   static Result<ChatTemplate> create(std::string_view source);
 
-  /// The vocabulary's own or, where it has none, one that ends every message with EOS. The vocabulary's BOS and EOS are
-  /// what the template knows as bos_token and eos_token.
+  /// The vocabulary's own or, where it has none, one that ends every message with EOS. The vocabulary's BOS
+  /// and EOS are what the template knows as bos_token and eos_token.
   static Result<ChatTemplate> of(const Vocabulary& vocabulary);
 
   ChatTemplate(ChatTemplate&&) noexcept;
@@ -34,8 +34,8 @@ class ChatTemplate {
     std::time_t now = 0;                ///< what strftime_now() formats, as UTC
   };
 
-  /// Special pieces stand in the text by their names: encode it with SpecialText::kParsed. Errors: what the template
-  /// refuses (two messages of one role in turn, a role it does not know, ...) in its own words.
+  /// Special pieces stand in the text by their names: encode it with SpecialText::kParsed. Errors: what the
+  /// template refuses (two messages of one role in turn, a role it does not know, ...) in its own words.
   Result<std::string> render(const std::vector<ChatMessage>& messages, const Options& options) const;
 
  private:

@@ -19,8 +19,8 @@ class Encoder {
   virtual void encode(std::string_view text, std::vector<int32_t>& ids) const = 0;
 };
 
-/// A validated vocabulary, and by id the bytes each piece stands for, with the spaces of the text as spaces. Both must
-/// outlive the encoders.
+/// A validated vocabulary, and by id the bytes each piece stands for, with the spaces of the text as spaces.
+/// Both must outlive the encoders.
 struct DecodedVocabulary {
   const Vocabulary& vocabulary;
   const std::vector<std::string>& bytes;
@@ -30,7 +30,8 @@ Result<std::unique_ptr<Encoder>> make_byte_level_encoder(const DecodedVocabulary
 std::unique_ptr<Encoder> make_sentencepiece_bpe_encoder(const DecodedVocabulary& from);
 std::unique_ptr<Encoder> make_unigram_encoder(const DecodedVocabulary& from);
 
-/// What becomes of text that no piece of a sentencepiece model covers: byte pieces, or one <unk> for a run of it.
+/// What becomes of text that no piece of a sentencepiece model covers: byte pieces, or one <unk> for a run of
+/// it.
 class ByteFallback {
  public:
   explicit ByteFallback(const Vocabulary& vocabulary);

@@ -1,4 +1,5 @@
-// The published split patterns of well-known byte-level tokenizers, by the names that GGUF's tokenizer.ggml.pre has.
+// The published split patterns of well-known byte-level tokenizers, by the names that GGUF's
+// tokenizer.ggml.pre has.
 #pragma once
 
 #include <string>

@@ -103,7 +103,8 @@ class Cutter {
     constexpr uint32_t kOptions = PCRE2_NO_UTF_CHECK;
     int count = pcre2_match(code_, as_units(text), text.size(), from, kOptions, match_.get(), context_);
     if (count == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter keeps its stack on the heap
-      count = pcre2_match(code_, as_units(text), text.size(), from, kOptions | PCRE2_NO_JIT, match_.get(), context_);
+      count = pcre2_match(code_, as_units(text), text.size(), from, kOptions | PCRE2_NO_JIT, match_.get(),
+                          context_);
     }
     return count >= 0;
   }

@@ -38,7 +38,8 @@ Result<TokenizerConfig> load_config(const fs::path& directory) {
   return config;
 }
 
-/// An id that config.json gives, alone or as the first of several; -1 where there is none that is a special piece.
+/// An id that config.json gives, alone or as the first of several; -1 where there is none that is a special
+/// piece.
 int32_t model_config_id(const nlohmann::json& config, const char* key, const Vocabulary& vocabulary) {
   const auto found = config.find(key);
   if (found == config.end()) return -1;
@@ -64,9 +65,11 @@ Result<Vocabulary> load_json(const fs::path& directory, const TokenizerConfig& c
   Result<Vocabulary> vocabulary = parse_tokenizer_json(file.text(), config);
   if (!vocabulary) return vocabulary.error().in((directory / kJson).string());
   RF_TRY_VOID(complete_ends(vocabulary.value(), directory / "config.json"));
-  if (vocabulary->bos_id < 0) vocabulary->bos_id = vocabulary->eos_id;  // as a separator of documents; no text starts so
+  if (vocabulary->bos_id < 0)
+    vocabulary->bos_id = vocabulary->eos_id;  // as a separator of documents; no text starts so
   if (vocabulary->eos_id >= 0) return vocabulary;
-  return Error{(directory / kJson).string() + ": neither tokenizer_config.json nor config.json names its EOS token"};
+  return Error{(directory / kJson).string() +
+               ": neither tokenizer_config.json nor config.json names its EOS token"};
 }
 
 }  // namespace
@@ -92,6 +95,10 @@ bool has_sentencepiece_model(const fs::path& directory) {
 Status save_tokenizer(const Vocabulary& vocabulary, const fs::path& directory) {
   RF_TRY_VOID(write_file(directory / kJson, to_tokenizer_json(vocabulary)));
   return write_file(directory / kConfig, to_tokenizer_config(vocabulary));
+}
+
+Status add_chat_template(const fs::path& directory, std::string_view chat_template) {
+  return write_file(directory / kTemplate, chat_template);
 }
 
 Status copy_tokenizer(const fs::path& from, const fs::path& to) {

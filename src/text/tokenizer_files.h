@@ -19,7 +19,11 @@ bool has_sentencepiece_model(const std::filesystem::path& directory);
 /// Writes tokenizer.json and tokenizer_config.json.
 Status save_tokenizer(const Vocabulary& vocabulary, const std::filesystem::path& directory);
 
-/// Copies the files as they are; those of a tokenizer that was there before and that this one lacks are removed.
+/// Writes chat_template.jinja, which load_tokenizer() takes before what tokenizer_config.json says.
+Status add_chat_template(const std::filesystem::path& directory, std::string_view chat_template);
+
+/// Copies the files as they are; those of a tokenizer that was there before and that this one lacks are
+/// removed.
 Status copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to);
 
 /// The content of all of them, to tell one tokenizer from another.

@@ -45,7 +45,8 @@ bool flag_of(const Json& object, const char* key, bool otherwise) {
   return value.is_boolean() ? value.get<bool>() : otherwise;
 }
 
-/// The steps of a pre-tokenizer or normaliser: itself, or those of a Sequence, however deep (files nest one level).
+/// The steps of a pre-tokenizer or normaliser: itself, or those of a Sequence, however deep (files nest one
+/// level).
 void flatten(const Json& step, const char* list, std::vector<const Json*>& out, int depth = 0) {
   if (step.is_null() || depth > 8) return;
   const Json& inner = member(step, list);
@@ -107,8 +108,10 @@ class Reader {
     for (const Json* step : steps) RF_TRY_VOID(read_pre_tokenizer_step(*step));
     const bool byte_level = byte_level_ && out_.kind != TokenizerKind::kUnigram;
     if (byte_level) out_.kind = TokenizerKind::kByteLevelBpe;
-    if (byte_level == spaces_are_symbols_) return unsupported("its pre-tokenizer is neither ByteLevel nor Metaspace");
-    if (!byte_level && !out_.split_patterns.empty()) return unsupported("split patterns beside U+2581 as the space");
+    if (byte_level == spaces_are_symbols_)
+      return unsupported("its pre-tokenizer is neither ByteLevel nor Metaspace");
+    if (!byte_level && !out_.split_patterns.empty())
+      return unsupported("split patterns beside U+2581 as the space");
     return {};
   }
 
@@ -157,7 +160,8 @@ class Reader {
     if (i >= out_.pieces.size()) out_.pieces.resize(i + 1);
     Piece& piece = out_.pieces[i];
     if (!piece.text.empty() && piece.text != text) {
-      return Error{"the id " + std::to_string(id) + " stands for " + in_quotes(piece.text) + " and " + in_quotes(text)};
+      return Error{"the id " + std::to_string(id) + " stands for " + in_quotes(piece.text) + " and " +
+                   in_quotes(text)};
     }
     piece.text = text;
     piece.type = type;
@@ -166,7 +170,8 @@ class Reader {
 
   Status read_bpe(const Json& model) {
     for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-      if (!text_of(model, key).empty()) return unsupported(std::string(key) + " " + in_quotes(text_of(model, key)));
+      if (!text_of(model, key).empty())
+        return unsupported(std::string(key) + " " + in_quotes(text_of(model, key)));
     }
     const Json& vocab = member(model, "vocab");
     if (!vocab.is_object()) return Error{"'model.vocab' must be an object"};
@@ -181,7 +186,8 @@ class Reader {
       }
       const std::string pair = merge.is_string() ? merge.get<std::string>() : "";
       const size_t space = pair.find(' ');
-      if (space == pair.npos) return Error{"merge " + std::to_string(out_.merges.size()) + " must be two pieces"};
+      if (space == pair.npos)
+        return Error{"merge " + std::to_string(out_.merges.size()) + " must be two pieces"};
       out_.merges.emplace_back(pair.substr(0, space), pair.substr(space + 1));
     }
     return {};
@@ -206,7 +212,8 @@ class Reader {
     for (const Json& token : added) {
       const std::string text = text_of(token, "content");
       for (const char* key : {"single_word", "lstrip", "rstrip"}) {
-        if (flag_of(token, key, false)) return unsupported(in_quotes(text) + " is an added token with " + key);
+        if (flag_of(token, key, false))
+          return unsupported(in_quotes(text) + " is an added token with " + key);
       }
       const bool special = flag_of(token, "special", false);
       RF_TRY_VOID(place(text, member(token, "id"), special ? PieceType::kControl : PieceType::kUserDefined));
@@ -219,9 +226,10 @@ class Reader {
     const bool byte_fallback = flag_of(model, "byte_fallback", false);
     const Json& unk = member(model, "unk_id");
     const std::string unk_text = text_of(model, "unk_token");
-    out_.unk_id = unk.is_number_integer() && unk.get<int64_t>() >= 0 && unk.get<int64_t>() < std::ssize(out_.pieces)
-                      ? unk.get<int32_t>()
-                      : -1;
+    out_.unk_id =
+        unk.is_number_integer() && unk.get<int64_t>() >= 0 && unk.get<int64_t>() < std::ssize(out_.pieces)
+            ? unk.get<int32_t>()
+            : -1;
     for (size_t i = 0; i < out_.pieces.size(); ++i) {
       Piece& piece = out_.pieces[i];
       if (piece.text.empty()) {
@@ -240,8 +248,8 @@ class Reader {
     return {};
   }
 
-  /// Sentencepiece merges by the score of what comes out, which is the same order: a converter lists the merges of one
-  /// piece after another.
+  /// Sentencepiece merges by the score of what comes out, which is the same order: a converter lists the
+  /// merges of one piece after another.
   void score_by_merges() {
     std::unordered_map<std::string_view, Piece*> pieces;
     for (Piece& piece : out_.pieces) pieces.emplace(piece.text, &piece);
@@ -262,7 +270,8 @@ class Reader {
     return special ? id : -1;
   }
 
-  /// BOS, EOS and whether texts start with BOS: as the configuration says, else as the post-processor does it.
+  /// BOS, EOS and whether texts start with BOS: as the configuration says, else as the post-processor does
+  /// it.
   void read_ends() {
     out_.bos_id = special_id(config_.bos);
     out_.eos_id = special_id(config_.eos);

@@ -66,7 +66,9 @@ Json post_processor(const Vocabulary& v) {
   if (!v.add_bos) return nullptr;
   const std::string& bos = v.pieces[static_cast<size_t>(v.bos_id)].text;
   const Json first = {{"SpecialToken", {{"id", bos}, {"type_id", 0}}}};
-  const auto text = [](const char* id, int type) { return Json{{"Sequence", {{"id", id}, {"type_id", type}}}}; };
+  const auto text = [](const char* id, int type) {
+    return Json{{"Sequence", {{"id", id}, {"type_id", type}}}};
+  };
   return {{"type", "TemplateProcessing"},
           {"single", Json::array({first, text("A", 0)})},
           {"pair", Json::array({first, text("A", 0), text("B", 1)})},
@@ -83,7 +85,8 @@ Json decoder(const Vocabulary& v) {
   return sequence("decoders", std::move(steps));
 }
 
-/// The merges of a sentencepiece model: all ways to put a piece together from two, in the order of the pieces' scores.
+/// The merges of a sentencepiece model: all ways to put a piece together from two, in the order of the
+/// pieces' scores.
 Json merges_by_score(const Vocabulary& v) {
   std::unordered_map<std::string_view, size_t> ids;
   std::vector<size_t> order;
@@ -97,7 +100,8 @@ Json merges_by_score(const Vocabulary& v) {
   Json merges = Json::array();
   for (const size_t id : order) {
     const std::string_view text = v.pieces[id].text;
-    for (size_t cut = first_utf8_char(text).size; cut < text.size(); cut += first_utf8_char(text.substr(cut)).size) {
+    for (size_t cut = first_utf8_char(text).size; cut < text.size();
+         cut += first_utf8_char(text.substr(cut)).size) {
       const std::string_view left = text.substr(0, cut), right = text.substr(cut);
       if (ids.contains(left) && ids.contains(right)) merges.push_back({left, right});
     }
@@ -106,7 +110,8 @@ Json merges_by_score(const Vocabulary& v) {
 }
 
 bool has_bytes(const Vocabulary& v) {
-  return std::any_of(v.pieces.begin(), v.pieces.end(), [](const Piece& p) { return p.type == PieceType::kByte; });
+  return std::any_of(v.pieces.begin(), v.pieces.end(),
+                     [](const Piece& p) { return p.type == PieceType::kByte; });
 }
 
 Json unigram_model(const Vocabulary& v) {
@@ -123,7 +128,8 @@ Json bpe_model(const Vocabulary& v) {
   Json vocab = Json::object(), merges = byte_level ? Json::array() : merges_by_score(v);
   auto& entries = vocab.get_ref<Json::object_t&>();
   for (size_t id = 0; id < v.pieces.size(); ++id) {
-    entries.push_back({v.pieces[id].text, id});  // texts are distinct; the object's own insertion would search for each
+    entries.push_back(
+        {v.pieces[id].text, id});  // texts are distinct; the object's own insertion would search for each
   }
   for (const auto& [left, right] : v.merges) merges.push_back({left, right});
   const bool has_unk = v.unk_id >= 0;

@@ -75,8 +75,8 @@ class Unigram final : public Encoder {
     size_t from = 0;
   };
 
-  /// Sums are rounded as sentencepiece rounds them, which decides between ways that are equally likely: a piece's in
-  /// double precision, kept in single.
+  /// Sums are rounded as sentencepiece rounds them, which decides between ways that are equally likely: a
+  /// piece's in double precision, kept in single.
   static void offer(std::vector<Step>& best, size_t from, size_t to, int32_t id, double score) {
     const double total = score + static_cast<double>(best[from].score);
     if (!best[to].reached || total > static_cast<double>(best[to].score)) {

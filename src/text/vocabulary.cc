@@ -2,10 +2,10 @@
 
 #include <cmath>
 #include <string_view>
-#include <unordered_map>
 
 #include "base/in_quotes.h"
 #include "text/byte_piece.h"
+#include "text/piece_index.h"
 #include "text/utf8.h"
 
 namespace ringflash {
@@ -35,14 +35,13 @@ Status check_piece(const Piece& piece, size_t id) {
                              std::to_string(kMaxPieceBytes));
   }
   if (!is_utf8(piece.text)) return bad_piece(id, "is not valid UTF-8");
-  const std::string name = in_quotes(piece.text);
-  if (!std::isfinite(piece.score)) return bad_piece(id, "is " + name + " with a score that is not finite");
+  if (!std::isfinite(piece.score)) return bad_piece(id, "is " + in_quotes(piece.text) + " with a score that is not finite");
   const auto type = static_cast<int32_t>(piece.type);
   if (type < 1 || type > 6) {
-    return bad_piece(id, "is " + name + " with type " + std::to_string(type) + ", expected 1 to 6");
+    return bad_piece(id, "is " + in_quotes(piece.text) + " with type " + std::to_string(type) + ", expected 1 to 6");
   }
   if (piece.type == PieceType::kByte && !parse_byte_piece(piece.text)) {
-    return bad_piece(id, "is a byte piece named " + name + ", expected <0x00> to <0xFF>");
+    return bad_piece(id, "is a byte piece named " + in_quotes(piece.text) + ", expected <0x00> to <0xFF>");
   }
   return {};
 }
@@ -98,14 +97,14 @@ Status validate(const Vocabulary& vocabulary) {
     return Error{"vocabulary: " + std::to_string(pieces.size()) + " pieces, expected at most " +
                  std::to_string(kMaxPieces)};
   }
-  std::unordered_map<std::string_view, size_t> seen;
+  PieceIndex seen(pieces.size());
   size_t byte_pieces = 0, unknowns = 0;
   for (size_t id = 0; id < pieces.size(); ++id) {
     RF_TRY_VOID(check_piece(pieces[id], id));
-    const auto [first, is_new] = seen.emplace(pieces[id].text, id);
-    if (!is_new) {
+    const int32_t first = seen.add(pieces[id].text, static_cast<int32_t>(id));
+    if (first != static_cast<int32_t>(id)) {
       const std::string name = in_quotes(pieces[id].text);
-      return bad_piece(id, "is " + name + ", which stands already at " + std::to_string(first->second));
+      return bad_piece(id, "is " + name + ", which stands already at " + std::to_string(first));
     }
     byte_pieces += pieces[id].type == PieceType::kByte;
     unknowns += pieces[id].type == PieceType::kUnknown;

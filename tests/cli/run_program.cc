@@ -28,8 +28,9 @@ void redirect_to_closed_pipe(int to) {
 }
 
 [[noreturn]] void become(const std::vector<std::string>& words, const RunSettings& settings,
-                         const std::filesystem::path& out, const std::filesystem::path& err) {
-  redirect("/dev/null", O_RDONLY, STDIN_FILENO);
+                         const std::filesystem::path& in, const std::filesystem::path& out,
+                         const std::filesystem::path& err) {
+  redirect(in, O_RDONLY, STDIN_FILENO);
   redirect(out, O_WRONLY | O_CREAT, STDOUT_FILENO);
   if (settings.out_closed) redirect_to_closed_pipe(STDOUT_FILENO);
   redirect(err, O_WRONLY | O_CREAT, STDERR_FILENO);
@@ -56,11 +57,12 @@ Outcome run_ringflash(const std::vector<std::string>& arguments, const RunSettin
 
   const TemporaryDirectory directory;
   const std::filesystem::path out = settings.out_file.empty() ? directory / "out" : settings.out_file;
-  const std::filesystem::path err = directory / "err";
+  const std::filesystem::path in = directory / "in", err = directory / "err";
+  RF_CHECK(write_file(in, settings.in).ok());
   const Stopwatch stopwatch;
   const pid_t child = ::fork();
   RF_CHECK(child >= 0);
-  if (child == 0) become(words, settings, out, err);
+  if (child == 0) become(words, settings, in, out, err);
   int status = 0;
   RF_CHECK(::waitpid(child, &status, 0) == child);
 

@@ -17,6 +17,7 @@ struct Outcome {
 struct RunSettings {
   std::filesystem::path program = {};                   ///< empty: the `ringflash` of this build
   std::map<std::string, std::string> environment = {};  ///< on top of this process's
+  std::string in = {};                  ///< what stdin holds
   bool out_closed = false;              ///< stdout is a pipe that nobody reads any more, as with `| head`
   std::filesystem::path out_file = {};  ///< where stdout goes instead (Outcome::out is empty then)
 };

@@ -106,6 +106,22 @@ TEST(Documents, NamesTheLineOfBadJson) {
   }
 }
 
+TEST(Documents, TakesConversations) {
+  const TemporaryDirectory directory;
+  write_file(directory / "a.jsonl",
+             "{\"messages\": [{\"role\": \"assistant\", \"content\": \"x\"}]}\n{\"text\": \"y\"}\n{\"messages\": []}\n")
+      .value();
+  std::vector<std::pair<std::string, bool>> documents;
+  const auto status = for_each_document(list_corpus({directory.path()}).value(), [&](const Document& document) -> Status {
+    documents.emplace_back(document.text, document.chat);
+    return {};
+  });
+  EXPECT_EQ(documents, (std::vector<std::pair<std::string, bool>>{
+                           {R"([{"content":"x","role":"assistant"}])", true}, {"y", false}}));
+  EXPECT_EQ(status.error().message,
+            (directory / "a.jsonl").string() + ":3: expected a list of messages under \"messages\"");
+}
+
 TEST(Documents, StopsAtTheVisitorsError) {
   const TemporaryDirectory directory;
   write_file(directory / "a", "a").value();

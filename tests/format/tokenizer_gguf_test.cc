@@ -2,9 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "../text/byte_level.h"
+#include "base/file.h"
 #include "format/import_tokenizer.h"
+#include "mutations.h"
 #include "temporary_directory.h"
+#include "text/tokenizer.h"
 #include "text/tokenizer_files.h"
 
 namespace ringflash {
@@ -13,7 +18,8 @@ namespace {
 class TokenizerGgufTest : public ::testing::Test {
  protected:
   /// Written to a file, with `change` made to its keys first.
-  GgufFile written(const Vocabulary& v, const std::function<void(GgufWriter&)>& change = [](GgufWriter&) {}) {
+  GgufFile written(
+      const Vocabulary& v, const std::function<void(GgufWriter&)>& change = [](GgufWriter&) {}) {
     GgufWriter writer;
     write_vocabulary(v, writer);
     change(writer);
@@ -21,7 +27,7 @@ class TokenizerGgufTest : public ::testing::Test {
     return GgufFile::open(path_).value();
   }
 
-  const testing::TemporaryDirectory directory_;
+  const testing::TemporaryDirectory directory_{testing::memory_folder()};
   const std::filesystem::path path_ = directory_ / "model.gguf";
 };
 
@@ -38,8 +44,11 @@ TEST_F(TokenizerGgufTest, ByteLevelVocabulariesComeBack) {
 
 TEST_F(TokenizerGgufTest, UserDefinedPiecesHavePlainSpacesInTheFile) {
   Vocabulary v;
-  v.pieces = {{"<unk>", 0, PieceType::kUnknown}, {"<s>", 0, PieceType::kControl}, {"</s>", 0, PieceType::kControl},
-              {"▁▁", 0, PieceType::kUserDefined}, {"▁", 0, PieceType::kNormal}};
+  v.pieces = {{"<unk>", 0, PieceType::kUnknown},
+              {"<s>", 0, PieceType::kControl},
+              {"</s>", 0, PieceType::kControl},
+              {"▁▁", 0, PieceType::kUserDefined},
+              {"▁", 0, PieceType::kNormal}};
   const GgufFile file = written(v);
   const GgufArray texts = file.array("tokenizer.ggml.tokens").value();
   EXPECT_EQ(std::get<std::vector<std::string>>(texts)[3], "  ");
@@ -55,11 +64,31 @@ TEST_F(TokenizerGgufTest, NamesWhatIsNotSupported) {
     const auto read = read_vocabulary(written(v, [&](GgufWriter& writer) { writer.set(key, value); }));
     return read ? "accepted" : read.error().message.substr(path_.string().size());
   };
-  EXPECT_TRUE(error_with("tokenizer.ggml.pre", std::string("kimi-k2"))
-                  .starts_with(": 'tokenizer.ggml.pre': the pre-tokenizer 'kimi-k2' is not known; known are "));
+  EXPECT_TRUE(
+      error_with("tokenizer.ggml.pre", std::string("kimi-k2"))
+          .starts_with(": 'tokenizer.ggml.pre': the pre-tokenizer 'kimi-k2' is not known; known are "));
   EXPECT_EQ(error_with("tokenizer.ggml.merges", GgufArray(std::vector<std::string>{"he"})),
             ": 'tokenizer.ggml.merges' must hold pairs, found 'he'");
-  EXPECT_EQ(error_with("tokenizer.ggml.model", std::string("rwkv")).substr(0, 30), ": 'tokenizer.ggml.model' must ");
+  EXPECT_EQ(error_with("tokenizer.ggml.model", std::string("rwkv")).substr(0, 30),
+            ": 'tokenizer.ggml.model' must ");
+}
+
+TEST_F(TokenizerGgufTest, SpoiledFilesAreRefusedOrWork) {
+  written(testing::byte_level_vocabulary({{"h", "e"}, {"he", "l"}}));
+  const std::string whole = read_file(path_).value();
+  Rng rng(1);
+  int refused = 0;
+  for (int i = 0; i < 500; ++i) {
+    std::ofstream(path_, std::ios::binary) << testing::mutate(whole, rng);
+    const auto file = GgufFile::open(path_);
+    const auto vocabulary = file ? read_vocabulary(*file) : Result<Vocabulary>(file.error());
+    const auto tokenizer =
+        vocabulary ? Tokenizer::create(*vocabulary) : Result<Tokenizer>(vocabulary.error());
+    refused += !tokenizer;
+    if (tokenizer)
+      (void)tokenizer->decode(tokenizer->encode("hello \xFF<|im_end|> 12\n", SpecialText::kParsed));
+  }
+  EXPECT_GT(refused, 50);
 }
 
 TEST_F(TokenizerGgufTest, IsImportedIntoACheckpoint) {

@@ -13,8 +13,8 @@ inline bool can_split() {
   return Splitter::create({"a"}).ok();
 }
 
-/// Ids 0 to 255 the bytes, then what the merges make ("h e" is "he"), then "<|im_start|>", "<|im_end|>" and the
-/// user-defined "<think>".
+/// Ids 0 to 255 the bytes, then what the merges make ("h e" is "he"), then "<|im_start|>", "<|im_end|>" and
+/// the user-defined "<think>".
 inline Vocabulary byte_level_vocabulary(const std::vector<std::pair<std::string, std::string>>& merges) {
   Vocabulary v;
   v.kind = TokenizerKind::kByteLevelBpe;

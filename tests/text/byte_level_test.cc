@@ -55,7 +55,10 @@ TEST_F(SplitterTest, SpacesAreUnicodes) {
 }
 
 TEST_F(SplitterTest, BytesThatAreNoTextStandAlone) {
-  EXPECT_EQ(joined({R"(\p{L}+)"}, "ab\xFF" "cd\xE2\x96"), "ab|\xFF|cd|\xE2\x96");
+  EXPECT_EQ(joined({R"(\p{L}+)"},
+                   "ab\xFF"
+                   "cd\xE2\x96"),
+            "ab|\xFF|cd|\xE2\x96");
 }
 
 TEST_F(SplitterTest, MatchesOfNothingCut) {
@@ -99,7 +102,8 @@ TEST_F(ByteLevelTest, WholeWordsComeFirstWhereTheModelSaysSo) {
 }
 
 TEST_F(ByteLevelTest, ComesBackFromAnyBytes) {
-  const Tokenizer t = Tokenizer::create(byte_level_vocabulary({{"t", "h"}, {" ", "th"}, {"e", "\n"}})).value();
+  const Tokenizer t =
+      Tokenizer::create(byte_level_vocabulary({{"t", "h"}, {" ", "th"}, {"e", "\n"}})).value();
   for (uint64_t seed = 0; seed < 50; ++seed) {
     const std::string text = testing::mixed_text(seed, 2000, true);
     EXPECT_EQ(t.decode(t.encode(text)), text);
@@ -122,12 +126,16 @@ TEST_F(ByteLevelTest, SpecialPieces) {
 TEST_F(ByteLevelTest, BytesWithoutAPieceAreDropped) {
   Vocabulary v = byte_level_vocabulary({});
   v.pieces[7] = {"unused", 0, PieceType::kUnused};
-  EXPECT_EQ(encoded(v, "a\x07"  "b"), "a|b");
+  EXPECT_EQ(encoded(v,
+                    "a\x07"
+                    "b"),
+            "a|b");
 }
 
 // A quadratic encoder would need hours for these.
 TEST_F(ByteLevelTest, EncodesMegabytesOfOneCharacter) {
-  const Tokenizer t = Tokenizer::create(byte_level_vocabulary({{"a", "a"}, {"aa", "aa"}, {" ", " "}})).value();
+  const Tokenizer t =
+      Tokenizer::create(byte_level_vocabulary({{"a", "a"}, {"aa", "aa"}, {" ", " "}})).value();
   EXPECT_EQ(t.encode(std::string(1 << 20, 'a')).size(), (1u << 20) / 4);
   EXPECT_EQ(t.encode(std::string(1 << 20, ' ')).size(), (1u << 20) / 2);
   EXPECT_EQ(t.encode(std::string(1 << 20, '\xFF')).size(), 1u << 20);

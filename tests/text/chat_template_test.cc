@@ -7,13 +7,15 @@
 
 #include "base/file.h"
 #include "byte_level.h"
+#include "format/mutations.h"
 
 namespace ringflash {
 namespace {
 
 using Json = nlohmann::json;
 
-std::string rendered(const Result<ChatTemplate>& chat, const std::vector<ChatMessage>& messages, bool prompt = true) {
+std::string rendered(const Result<ChatTemplate>& chat, const std::vector<ChatMessage>& messages,
+                     bool prompt = true) {
   if (!chat) return chat.error().message;
   const auto text = chat->render(messages, {.add_generation_prompt = prompt});
   return text ? *text : text.error().message;
@@ -22,12 +24,14 @@ std::string rendered(const Result<ChatTemplate>& chat, const std::vector<ChatMes
 /// A vocabulary of no use but for its template, "<s>" and "</s>".
 Vocabulary with_template(const std::string& source) {
   Vocabulary v;
-  v.pieces = {{"<unk>", 0, PieceType::kUnknown}, {"<s>", 0, PieceType::kControl}, {"</s>", 0, PieceType::kControl}};
+  v.pieces = {
+      {"<unk>", 0, PieceType::kUnknown}, {"<s>", 0, PieceType::kControl}, {"</s>", 0, PieceType::kControl}};
   v.chat_template = source;
   return v;
 }
 
-/// The templates of real models; their texts are what Python's jinja2 makes of them (chat_templates/render.py).
+/// The templates of real models; their texts are what Python's jinja2 makes of them
+/// (chat_templates/render.py).
 TEST(ChatTemplate, RendersRealModelsTemplatesAsJinjaDoes) {
   size_t cases = 0;
   for (const auto& entry : std::filesystem::directory_iterator(CHAT_TEMPLATES)) {
@@ -60,6 +64,22 @@ TEST(ChatTemplate, NamesWhatIsWrong) {
             "chat template: line 2: the tag 'include' is not supported");
   EXPECT_EQ(rendered(ChatTemplate::create("{{ raise_exception('No ' + messages[0].role) }}"), {{"tool", ""}}),
             "chat template: line 1: No tool");
+}
+
+TEST(ChatTemplate, SpoiledTemplatesAreRefusedOrRender) {
+  Rng rng(1);
+  int rendered_some = 0, refused = 0;
+  for (const char* name : {"qwen3.jinja", "llama3.2.jinja", "gemma3.jinja"}) {
+    const std::string whole = read_file(std::filesystem::path(CHAT_TEMPLATES) / name).value();
+    for (int i = 0; i < 500; ++i) {
+      const auto chat = ChatTemplate::create(testing::mutate(whole, rng));
+      const bool works =
+          chat && chat->render({{"user", "a \xFF"}, {"assistant", "<think>b</think>c"}}, {}).ok();
+      ++(works ? rendered_some : refused);
+    }
+  }
+  EXPECT_GT(rendered_some, 50);
+  EXPECT_GT(refused, 50);
 }
 
 TEST(ChatTemplate, KnowsTheTime) {

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "byte_level.h"
+#include "format/mutations.h"
 #include "temporary_directory.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_files.h"
@@ -21,7 +22,11 @@ Json byte_level_json() {
 }
 
 TokenizerConfig chatml_config() {
-  return {.bos = "<|im_start|>", .eos = "<|im_end|>", .add_bos = false, .add_dummy_prefix = {}, .chat_template = "x"};
+  return {.bos = "<|im_start|>",
+          .eos = "<|im_end|>",
+          .add_bos = false,
+          .add_dummy_prefix = {},
+          .chat_template = "x"};
 }
 
 std::string refusal(const Json& json) {
@@ -66,14 +71,16 @@ TEST(TokenizerJson, BosComesFromThePostProcessorToo) {
 /// Pieces for "▁hello" and bytes, with scores that make the order of merging matter.
 Vocabulary sentencepiece_vocabulary() {
   Vocabulary v;
-  v.pieces = {{"<unk>", 0, PieceType::kUnknown}, {"<s>", 0, PieceType::kControl}, {"</s>", 0, PieceType::kControl}};
+  v.pieces = {
+      {"<unk>", 0, PieceType::kUnknown}, {"<s>", 0, PieceType::kControl}, {"</s>", 0, PieceType::kControl}};
   for (int byte = 0; byte < 256; ++byte) {
     char name[8];
     std::snprintf(name, sizeof name, "<0x%02X>", byte);
     v.pieces.push_back({name, 0, PieceType::kByte});
   }
   float score = 0;
-  for (const char* text : {"lo", "ell", "el", "▁h", "hell", "▁hello", "hello"}) v.pieces.push_back({text, --score});
+  for (const char* text : {"lo", "ell", "el", "▁h", "hell", "▁hello", "hello"})
+    v.pieces.push_back({text, --score});
   for (const char* text : {"▁", "h", "e", "l", "o"}) v.pieces.push_back({text, 0});
   v.pieces.push_back({"▁▁", 0, PieceType::kUserDefined});
   return v;
@@ -94,6 +101,36 @@ TEST(TokenizerJson, SentencePieceBpeEncodesTheSameWhenItComesBack) {
   }
 }
 
+TEST(TokenizerJson, SentencePieceSpacesComeInManyForms) {
+  const Vocabulary v = sentencepiece_vocabulary();
+  const Json plain = Json::parse(to_tokenizer_json(v));
+  const TokenizerConfig config = parse_tokenizer_config(to_tokenizer_config(v)).value();
+  const auto ids_with = [&](const char* normalizer, const char* pre_tokenizer) {
+    Json json = plain;
+    json["normalizer"] = Json::parse(normalizer);
+    json["pre_tokenizer"] = Json::parse(pre_tokenizer);
+    return Tokenizer::create(parse_tokenizer_json(json.dump(), config).value()).value().encode("hello hello");
+  };
+  Vocabulary prefixed = v;
+  prefixed.add_dummy_prefix = true;
+  const auto bare = Tokenizer::create(v).value().encode("hello hello");
+  const auto with_prefix = Tokenizer::create(prefixed).value().encode("hello hello");
+  ASSERT_NE(bare, with_prefix);
+  constexpr const char* kReplace = R"({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})";
+  // Gemma, Llama 2, Mistral.
+  EXPECT_EQ(ids_with(kReplace,
+                     R"({"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"})"),
+            bare);
+  EXPECT_EQ(ids_with(R"({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
+      {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]})",
+                     "null"),
+            with_prefix);
+  EXPECT_EQ(ids_with("null", R"({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"})"),
+            with_prefix);
+  EXPECT_EQ(ids_with("null", R"({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never"})"),
+            bare);
+}
+
 TEST(TokenizerJson, UnigramComesBack) {
   Vocabulary v = sentencepiece_vocabulary();
   v.kind = TokenizerKind::kUnigram;
@@ -110,12 +147,14 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
     json[Json::json_pointer(pointer)] = std::move(value);
     return refusal(json);
   };
-  EXPECT_EQ(with("/model/type", "WordPiece"), "unsupported tokenizer: its model is 'WordPiece', expected BPE or Unigram");
+  EXPECT_EQ(with("/model/type", "WordPiece"),
+            "unsupported tokenizer: its model is 'WordPiece', expected BPE or Unigram");
   EXPECT_EQ(with("/normalizer", {{"type", "Lowercase"}}),
             "unsupported tokenizer: its normaliser is '{\"type\":\"Lowercase\"}'");
   EXPECT_EQ(with("/pre_tokenizer", {{"type", "BertPreTokenizer"}}),
             "unsupported tokenizer: its pre-tokenizer has a step of type 'BertPreTokenizer'");
-  EXPECT_EQ(with("/pre_tokenizer", nullptr), "unsupported tokenizer: its pre-tokenizer is neither ByteLevel nor Metaspace");
+  EXPECT_EQ(with("/pre_tokenizer", nullptr),
+            "unsupported tokenizer: its pre-tokenizer is neither ByteLevel nor Metaspace");
   EXPECT_EQ(with("/pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", true}}),
             "unsupported tokenizer: ByteLevel with add_prefix_space");
   EXPECT_EQ(with("/pre_tokenizer/pretokenizers/0/behavior", "MergedWithNext"),
@@ -130,9 +169,26 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
   EXPECT_EQ(parse_tokenizer_json("{", {}).error().message, "not valid JSON");
 }
 
+TEST(TokenizerJson, SpoiledFilesAreRefusedOrWork) {
+  const std::string whole = byte_level_json().dump(1);
+  Rng rng(1);
+  int refused = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const auto vocabulary = parse_tokenizer_json(testing::mutate(whole, rng), chatml_config());
+    const auto tokenizer =
+        vocabulary ? Tokenizer::create(*vocabulary) : Result<Tokenizer>(vocabulary.error());
+    refused += !tokenizer;
+    if (tokenizer)
+      (void)tokenizer->decode(tokenizer->encode("hello \xFF<|im_end|> 12\n", SpecialText::kParsed));
+  }
+  EXPECT_GT(refused, 100);
+}
+
 TEST(TokenizerJson, ConfigsOfManyKinds) {
-  const TokenizerConfig config = parse_tokenizer_config(R"({"bos_token": {"content": "<s>"}, "eos_token": null,
-      "chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})").value();
+  const TokenizerConfig config =
+      parse_tokenizer_config(R"({"bos_token": {"content": "<s>"}, "eos_token": null,
+      "chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})")
+          .value();
   EXPECT_EQ(config.bos, "<s>");
   EXPECT_EQ(config.eos, std::nullopt);
   EXPECT_EQ(config.add_bos, std::nullopt);

@@ -59,13 +59,15 @@ Result<Value> split(const std::string& text, const Arguments& arguments) {
   size_t begin = 0;
   if (separator == nullptr || separator->is_none()) {
     while ((begin = text.find_first_not_of(kWhitespace, begin)) != text.npos) {
-      const size_t end = left-- == 0 ? text.size() : std::min(text.find_first_of(kWhitespace, begin), text.size());
+      const size_t end =
+          left-- == 0 ? text.size() : std::min(text.find_first_of(kWhitespace, begin), text.size());
       parts.emplace_back(text.substr(begin, end - begin));
       begin = end;
     }
     return Value(std::move(parts));
   }
-  if (separator->string() == nullptr || separator->string()->empty()) return Error{"split: the separator must be a text"};
+  if (separator->string() == nullptr || separator->string()->empty())
+    return Error{"split: the separator must be a text"};
   for (size_t end; left-- != 0 && (end = text.find(*separator->string(), begin)) != text.npos;) {
     parts.emplace_back(text.substr(begin, end - begin));
     begin = end + separator->string()->size();
@@ -167,7 +169,8 @@ Result<Value> add(Interpreter& run, const Value& a, const Value& b) {
 /// Python's division: rounded down, the remainder with the divisor's sign.
 Result<Value> divided(std::string_view op, int64_t a, int64_t b) {
   if (b == 0) return Error{"division by zero"};
-  if (b == -1) return op == "%" ? Value(int64_t{0}) : Value(static_cast<int64_t>(0 - static_cast<uint64_t>(a)));
+  if (b == -1)
+    return op == "%" ? Value(int64_t{0}) : Value(static_cast<int64_t>(0 - static_cast<uint64_t>(a)));
   const int64_t remainder = a % b;
   const bool down = remainder != 0 && (remainder < 0) != (b < 0);
   if (op == "%") return Value(down ? remainder + b : remainder);
@@ -291,13 +294,15 @@ Result<Value> call_method(Interpreter& run, const Value& object, const std::stri
 Dict builtin_functions() {
   Dict functions;
   functions.set("range", Value(Function(range)));
-  functions.set("namespace", Value(Function([](Interpreter& run, const Arguments& arguments) -> Result<Value> {
+  functions.set("namespace",
+                Value(Function([](Interpreter& run, const Arguments& arguments) -> Result<Value> {
                   return run.make_namespace(named_variables(arguments));
                 })));
   functions.set("dict", Value(Function([](Interpreter&, const Arguments& arguments) -> Result<Value> {
                   return Value(named_variables(arguments));
                 })));
-  functions.set("raise_exception", Value(Function([](Interpreter&, const Arguments& arguments) -> Result<Value> {
+  functions.set("raise_exception",
+                Value(Function([](Interpreter&, const Arguments& arguments) -> Result<Value> {
                   const Value* message = arguments.get(0, "message");
                   return Error{message != nullptr ? to_text(*message) : "the template refuses"};
                 })));
@@ -345,13 +350,15 @@ Result<Value> item_of(const Value& object, const Value& index) {
   if (!index.is_int() || (!object.list() && !object.string())) return Value(Undefined{to_text(index)});
   const List items = object.list() ? *object.list() : characters_of(*object.string());
   const int64_t place = index.integer() < 0 ? index.integer() + std::ssize(items) : index.integer();
-  if (place < 0 || place >= std::ssize(items)) return Value(Undefined{"item " + std::to_string(index.integer())});
+  if (place < 0 || place >= std::ssize(items))
+    return Value(Undefined{"item " + std::to_string(index.integer())});
   return items[static_cast<size_t>(place)];
 }
 
 Result<Value> slice_of(Interpreter& run, const Value& object, const Value (&bounds)[3]) {
   if (object.is_undefined()) return undefined_error(object);
-  if (!object.list() && !object.string()) return Error{std::string("a ") + object.type_name() + " has no slices"};
+  if (!object.list() && !object.string())
+    return Error{std::string("a ") + object.type_name() + " has no slices"};
   for (const Value& bound : bounds) {
     if (!bound.is_none() && !bound.is_int()) return Error{"a slice's bounds must be whole numbers"};
   }

@@ -9,13 +9,15 @@
 namespace ringflash::jinja {
 
 /// value | name(arguments).
-Result<Value> apply_filter(Interpreter& run, const std::string& name, const Value& value, const Arguments& arguments);
+Result<Value> apply_filter(Interpreter& run, const std::string& name, const Value& value,
+                           const Arguments& arguments);
 
 /// value is name(arguments).
 Result<bool> apply_test(const std::string& name, const Value& value, const Arguments& arguments);
 
 /// object.name(arguments) of a string, list or dict.
-Result<Value> call_method(Interpreter& run, const Value& object, const std::string& name, const Arguments& arguments);
+Result<Value> call_method(Interpreter& run, const Value& object, const std::string& name,
+                          const Arguments& arguments);
 
 /// range, namespace, dict, raise_exception.
 Dict builtin_functions();
@@ -35,7 +37,8 @@ Result<Value> slice_of(Interpreter& run, const Value& object, const Value (&boun
 /// What a loop goes over: items, keys or characters.
 Result<List> items_of(const Value& value);
 
-/// Python's str.strip() where `sides` is "lr", lstrip() "l", rstrip() "r"; of `characters`, or of white space.
+/// Python's str.strip() where `sides` is "lr", lstrip() "l", rstrip() "r"; of `characters`, or of white
+/// space.
 std::string stripped(const std::string& text, std::string_view sides, const std::string* characters);
 
 /// The characters of a text.

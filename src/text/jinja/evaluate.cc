@@ -124,7 +124,8 @@ Result<Value> Interpreter::evaluate_call(const Expression& e) {
   RF_TRY(const Value function, evaluate(callee));
   RF_TRY(const Arguments arguments, evaluate_arguments(e));
   if (function.is_undefined()) return undefined_error(function);
-  if (function.function() == nullptr) return Error{std::string("a ") + function.type_name() + " cannot be called"};
+  if (function.function() == nullptr)
+    return Error{std::string("a ") + function.type_name() + " cannot be called"};
   return (*function.function())(*this, arguments);
 }
 

@@ -187,9 +187,11 @@ Result<ExpressionPtr> ExpressionParser::comparison() {
   return bounded(std::move(compare));
 }
 
-Result<ExpressionPtr> ExpressionParser::binary(Operand operand, std::initializer_list<std::string_view> operators) {
+Result<ExpressionPtr> ExpressionParser::binary(Operand operand,
+                                               std::initializer_list<std::string_view> operators) {
   RF_TRY(ExpressionPtr left, (this->*operand)());
-  while (std::any_of(operators.begin(), operators.end(), [&](std::string_view op) { return at_operator(op); })) {
+  while (
+      std::any_of(operators.begin(), operators.end(), [&](std::string_view op) { return at_operator(op); })) {
     std::string op = next().text;
     RF_TRY(ExpressionPtr right, (this->*operand)());
     RF_TRY(left, make_pair(Kind::kBinary, std::move(op), std::move(left), std::move(right)));
@@ -275,7 +277,8 @@ Result<ExpressionPtr> ExpressionParser::literal() {
   const bool is_integer = token.kind == Token::Kind::kInteger;
   const auto parsed = is_integer ? std::from_chars(token.text.data(), end, integer)
                                  : std::from_chars(token.text.data(), end, number);
-  if (parsed.ec != std::errc() || parsed.ptr != end) return error("a number out of range: " + in_quotes(token.text));
+  if (parsed.ec != std::errc() || parsed.ptr != end)
+    return error("a number out of range: " + in_quotes(token.text));
   value->literal = is_integer ? Value(integer) : Value(number);
   next();
   return value;
@@ -357,7 +360,8 @@ Result<ExpressionPtr> ExpressionParser::subscript(ExpressionPtr value) {
 Status ExpressionParser::arguments(Expression& call) {
   RF_TRY_VOID(expect_operator("("));
   while (!accept_operator(")")) {
-    const bool named = peek().kind == Token::Kind::kName && peek(1).kind == Token::Kind::kOperator && peek(1).text == "=";
+    const bool named =
+        peek().kind == Token::Kind::kName && peek(1).kind == Token::Kind::kOperator && peek(1).text == "=";
     if (named) {
       std::string name = next().text;
       next();
@@ -395,12 +399,14 @@ Result<ExpressionPtr> ExpressionParser::test(ExpressionPtr value) {
   test->children.push_back(std::move(value));
   const Token& token = peek();
   const bool is_word = token.kind == Token::Kind::kName;
-  const bool ends = is_word && (token.text == "else" || token.text == "or" || token.text == "and" ||
-                                token.text == "is" || token.text == "if" || token.text == "not" || token.text == "in");
+  const bool ends =
+      is_word && (token.text == "else" || token.text == "or" || token.text == "and" || token.text == "is" ||
+                  token.text == "if" || token.text == "not" || token.text == "in");
   if (at_operator("(")) {
     RF_TRY_VOID(arguments(*test));
-  } else if ((is_word && !ends) || token.kind == Token::Kind::kString || token.kind == Token::Kind::kInteger ||
-             token.kind == Token::Kind::kFloat || at_operator("[") || at_operator("{")) {
+  } else if ((is_word && !ends) || token.kind == Token::Kind::kString ||
+             token.kind == Token::Kind::kInteger || token.kind == Token::Kind::kFloat || at_operator("[") ||
+             at_operator("{")) {
     RF_TRY(ExpressionPtr argument, unary_without_filters());
     test->children.push_back(std::move(argument));
   }

@@ -63,7 +63,8 @@ Result<Value> replace(Interpreter& run, const Value& value, const Arguments& arg
   const std::string text = to_text(value);
   std::string out;
   size_t begin = 0;
-  for (size_t at; (at = text.find(*from->string(), begin)) != text.npos; begin = at + from->string()->size()) {
+  for (size_t at; (at = text.find(*from->string(), begin)) != text.npos;
+       begin = at + from->string()->size()) {
     out.append(text, begin, at - begin).append(*to->string());
     RF_TRY_VOID(run.spend(at - begin + to->string()->size()));
   }
@@ -105,7 +106,8 @@ Result<Value> join(Interpreter& run, const Value& value, const Arguments& argume
 
 Result<Value> otherwise(Interpreter&, const Value& value, const Arguments& arguments) {
   const Value *fallback = arguments.get(0, "default_value"), *for_false = arguments.get(1, "boolean");
-  const bool missing = value.is_undefined() || (for_false != nullptr && for_false->truthy() && !value.truthy());
+  const bool missing =
+      value.is_undefined() || (for_false != nullptr && for_false->truthy() && !value.truthy());
   if (!missing) return value;
   return fallback != nullptr ? *fallback : Value("");
 }
@@ -171,7 +173,8 @@ Result<Value> absolute(Interpreter& run, const Value& value, const Arguments&) {
 
 Result<Value> tojson(Interpreter& run, const Value& value, const Arguments& arguments) {
   const Value* indent = arguments.get(0, "indent");
-  const int64_t spaces = indent != nullptr && indent->is_int() ? std::clamp<int64_t>(indent->integer(), 0, 64) : -1;
+  const int64_t spaces =
+      indent != nullptr && indent->is_int() ? std::clamp<int64_t>(indent->integer(), 0, 64) : -1;
   RF_TRY(std::string text, to_json(value, spaces));
   RF_TRY_VOID(run.spend(text.size()));
   return Value(std::move(text));
@@ -194,7 +197,8 @@ Result<Value> dictsort(Interpreter& run, const Value& value, const Arguments& ar
 
 Result<Value> indent(Interpreter& run, const Value& value, const Arguments& arguments) {
   const Value *width = arguments.get(0, "width"), *at_first = arguments.get(1, "first");
-  const int64_t spaces = width != nullptr && width->is_int() ? std::clamp<int64_t>(width->integer(), 0, 1000) : 4;
+  const int64_t spaces =
+      width != nullptr && width->is_int() ? std::clamp<int64_t>(width->integer(), 0, 1000) : 4;
   const std::string margin(static_cast<size_t>(spaces), ' '), text = to_text(value);
   std::string out = at_first != nullptr && at_first->truthy() ? margin : "";
   for (size_t i = 0; i < text.size(); ++i) {
@@ -210,15 +214,18 @@ Result<Value> indent(Interpreter& run, const Value& value, const Arguments& argu
 /// The arguments from `from` on.
 Arguments rest_of(const Arguments& arguments, size_t from) {
   Arguments rest;
-  for (size_t i = from; i < arguments.positional.size(); ++i) rest.positional.push_back(arguments.positional[i]);
+  for (size_t i = from; i < arguments.positional.size(); ++i)
+    rest.positional.push_back(arguments.positional[i]);
   return rest;
 }
 
 Result<Value> map(Interpreter& run, const Value& value, const Arguments& arguments) {
   RF_TRY(List all, items_of(value));
-  const Value *attribute = arguments.get(~size_t{0}, "attribute"), *fallback = arguments.get(~size_t{0}, "default");
+  const Value *attribute = arguments.get(~size_t{0}, "attribute"),
+              *fallback = arguments.get(~size_t{0}, "default");
   const Value* filter = arguments.get(0, "filter");
-  if (attribute == nullptr && (filter == nullptr || !filter->string())) return Error{"map takes a filter or attribute"};
+  if (attribute == nullptr && (filter == nullptr || !filter->string()))
+    return Error{"map takes a filter or attribute"};
   for (Value& item : all) {
     if (attribute == nullptr) {
       RF_TRY(item, apply_filter(run, *filter->string(), item, rest_of(arguments, 1)));
@@ -251,17 +258,37 @@ Result<Value> pick(const Value& value, const Arguments& arguments, bool by_attri
 
 const std::map<std::string, Filter, std::less<>>& filter_table() {
   static const std::map<std::string, Filter, std::less<>> table = {
-      {"upper", to_upper},   {"lower", to_lower},     {"capitalize", capitalize}, {"title", title},
-      {"trim", trim},        {"replace", replace},    {"length", length},         {"count", length},
-      {"join", join},        {"default", otherwise},  {"d", otherwise},           {"first", first},
-      {"last", last},        {"list", list},          {"reverse", reverse},       {"unique", unique},
-      {"string", text_of},   {"safe", text_of},       {"int", to_int},            {"float", to_float},
-      {"abs", absolute},     {"tojson", tojson},      {"items", items},           {"dictsort", dictsort},
-      {"indent", indent},    {"map", map},
+      {"upper", to_upper},
+      {"lower", to_lower},
+      {"capitalize", capitalize},
+      {"title", title},
+      {"trim", trim},
+      {"replace", replace},
+      {"length", length},
+      {"count", length},
+      {"join", join},
+      {"default", otherwise},
+      {"d", otherwise},
+      {"first", first},
+      {"last", last},
+      {"list", list},
+      {"reverse", reverse},
+      {"unique", unique},
+      {"string", text_of},
+      {"safe", text_of},
+      {"int", to_int},
+      {"float", to_float},
+      {"abs", absolute},
+      {"tojson", tojson},
+      {"items", items},
+      {"dictsort", dictsort},
+      {"indent", indent},
+      {"map", map},
       {"select", [](Interpreter&, const Value& v, const Arguments& a) { return pick(v, a, false, true); }},
       {"reject", [](Interpreter&, const Value& v, const Arguments& a) { return pick(v, a, false, false); }},
       {"selectattr", [](Interpreter&, const Value& v, const Arguments& a) { return pick(v, a, true, true); }},
-      {"rejectattr", [](Interpreter&, const Value& v, const Arguments& a) { return pick(v, a, true, false); }},
+      {"rejectattr",
+       [](Interpreter&, const Value& v, const Arguments& a) { return pick(v, a, true, false); }},
   };
   return table;
 }
@@ -292,7 +319,8 @@ const std::map<std::string, Test, std::less<>>& test_table() {
 
 }  // namespace
 
-Result<Value> apply_filter(Interpreter& run, const std::string& name, const Value& value, const Arguments& arguments) {
+Result<Value> apply_filter(Interpreter& run, const std::string& name, const Value& value,
+                           const Arguments& arguments) {
   const auto found = filter_table().find(name);
   if (found == filter_table().end()) return Error{"the filter " + in_quotes(name) + " is not supported"};
   return found->second(run, value, arguments);
@@ -302,11 +330,12 @@ Result<bool> apply_test(const std::string& name, const Value& value, const Argum
   const auto found = test_table().find(name);
   if (found != test_table().end()) return found->second(value);
   static const std::map<std::string, std::string_view, std::less<>> kOperators = {
-      {"in", "in"}, {"eq", "=="},      {"equalto", "=="}, {"==", "=="}, {"ne", "!="}, {"lt", "<"},
+      {"in", "in"}, {"eq", "=="},      {"equalto", "=="}, {"==", "=="},         {"ne", "!="}, {"lt", "<"},
       {"le", "<="}, {"lessthan", "<"}, {"gt", ">"},       {"greaterthan", ">"}, {"ge", ">="}};
   const auto op = kOperators.find(name);
   const Value* other = arguments.get(0, "other");
-  if (name == "divisibleby" && other != nullptr && other->integer() > 0) return value.integer() % other->integer() == 0;
+  if (name == "divisibleby" && other != nullptr && other->integer() > 0)
+    return value.integer() % other->integer() == 0;
   if (op != kOperators.end() && other != nullptr) return compare(op->second, value, *other);
   return Error{"the test " + in_quotes(name) + " is not supported"};
 }

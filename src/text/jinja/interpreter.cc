@@ -190,7 +190,8 @@ Result<Interpreter::Flow> Interpreter::run_set(const Statement& statement) {
   }
   const Value target = look_up(statement.names[0]);
   if (target.dict() == nullptr || !target.dict()->is_namespace) {
-    return Error{"attributes can be set of namespaces alone, and " + in_quotes(statement.names[0]) + " is none"};
+    return Error{"attributes can be set of namespaces alone, and " + in_quotes(statement.names[0]) +
+                 " is none"};
   }
   target.dict()->set(statement.names[1], value);
   return Flow::kNormal;
@@ -205,10 +206,12 @@ Value Interpreter::define_macro(const Statement& statement) {
 /// A macro sees the template's own variables and its arguments, not those of where it is called.
 Result<Value> Interpreter::call_macro(const Statement& statement, const Arguments& arguments) {
   if (arguments.positional.size() > statement.names.size()) {
-    return Error{"the macro " + in_quotes(statement.text) + " takes " + std::to_string(statement.names.size()) +
-                 " arguments, found " + std::to_string(arguments.positional.size())};
+    return Error{"the macro " + in_quotes(statement.text) + " takes " +
+                 std::to_string(statement.names.size()) + " arguments, found " +
+                 std::to_string(arguments.positional.size())};
   }
-  std::vector<Dict> inner(std::make_move_iterator(scopes_.begin() + 3), std::make_move_iterator(scopes_.end()));
+  std::vector<Dict> inner(std::make_move_iterator(scopes_.begin() + 3),
+                          std::make_move_iterator(scopes_.end()));
   scopes_.resize(3);
   scopes_.emplace_back();
   for (size_t i = 0; i < statement.names.size(); ++i) {

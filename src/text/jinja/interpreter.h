@@ -11,8 +11,9 @@ namespace ringflash::jinja {
 
 class Interpreter {
  public:
-  /// What the template prints. `globals` are its variables. Errors give the line; what raise_exception() was given is
-  /// one of them. Templates from outside cannot run for ever: steps, text made and depth are bounded.
+  /// What the template prints. `globals` are its variables. Errors give the line; what raise_exception() was
+  /// given is one of them. Templates from outside cannot run for ever: steps, text made and depth are
+  /// bounded.
   Result<std::string> run(const Body& body, Dict globals);
 
   /// Counts text or list items made; an error once there are too many.
@@ -22,7 +23,8 @@ class Interpreter {
   Value make_namespace(Dict variables);
 
  private:
-  // A conversation of a thousand messages takes some fifty thousand steps and a few times its own size of text.
+  // A conversation of a thousand messages takes some fifty thousand steps and a few times its own size of
+  // text.
   static constexpr int64_t kMaxSteps = 4'000'000;
   static constexpr int64_t kIterationSteps = 10;  // a loop's variables are made anew each time
   static constexpr size_t kMaxBytes = size_t{1} << 28;
@@ -57,7 +59,8 @@ class Interpreter {
   Result<Arguments> evaluate_arguments(const Expression& e);
   Value look_up(const std::string& name) const;
 
-  std::vector<Dict> scopes_;  // built-in functions, globals, the template's own variables, then the innermost last
+  std::vector<Dict>
+      scopes_;  // built-in functions, globals, the template's own variables, then the innermost last
   List namespaces_;
   std::string* out_ = nullptr;
   int64_t steps_ = 0;

@@ -54,13 +54,16 @@ class Lexer {
   /// The next "{{", "{%" or "{#".
   size_t find_tag() const {
     for (size_t i = source_.find('{', at_); i != source_.npos; i = source_.find('{', i + 1)) {
-      if (i + 1 < source_.size() && (source_[i + 1] == '{' || source_[i + 1] == '%' || source_[i + 1] == '#')) return i;
+      if (i + 1 < source_.size() && (source_[i + 1] == '{' || source_[i + 1] == '%' || source_[i + 1] == '#'))
+        return i;
     }
     return source_.npos;
   }
 
   char peek(size_t offset = 0) const { return at_ + offset < source_.size() ? source_[at_ + offset] : '\0'; }
-  bool next_is(std::string_view text) const { return std::string_view(source_).substr(at_).starts_with(text); }
+  bool next_is(std::string_view text) const {
+    return std::string_view(source_).substr(at_).starts_with(text);
+  }
 
   void push(Token::Kind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
 
@@ -123,7 +126,8 @@ class Lexer {
       while (is_space(peek())) advance(1);
       if (at_ >= source_.size()) return error("a tag without an end");
       const char sign = peek();
-      const bool signed_close = (sign == '-' || sign == '+') && std::string_view(source_).substr(at_ + 1).starts_with(close);
+      const bool signed_close =
+          (sign == '-' || sign == '+') && std::string_view(source_).substr(at_ + 1).starts_with(close);
       if (open.empty() && (next_is(close) || signed_close)) {
         push(Token::Kind::kClose, "");
         advance(signed_close ? 3 : 2);

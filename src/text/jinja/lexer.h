@@ -1,5 +1,5 @@
-// A template's source as tokens, its whitespace already trimmed as transformers has Jinja do it (trim_blocks and
-// lstrip_blocks on).
+// A template's source as tokens, its whitespace already trimmed as transformers has Jinja do it (trim_blocks
+// and lstrip_blocks on).
 #pragma once
 
 #include <string>

@@ -24,14 +24,15 @@ class Parser : private ExpressionParser {
  private:
   using Stop = std::initializer_list<std::string_view>;
 
-  /// Statements up to one of the tags `stop`, of which the name is taken and the rest is still to be read; with none,
-  /// up to the end.
+  /// Statements up to one of the tags `stop`, of which the name is taken and the rest is still to be read;
+  /// with none, up to the end.
   Status read_body(Stop stop, Body& body) {
     if (++blocks_ > kMaxBlocks) return error("blocks nested too deeply");
     while (true) {
       const Token& token = next();
       if (token.kind == Token::Kind::kEnd) {
-        if (stop.size() > 0) return error("the template ends where " + in_quotes(*(stop.end() - 1)) + " is missing");
+        if (stop.size() > 0)
+          return error("the template ends where " + in_quotes(*(stop.end() - 1)) + " is missing");
         break;
       }
       if (token.kind == Token::Kind::kText) {
@@ -67,7 +68,8 @@ class Parser : private ExpressionParser {
     if (name == "generation") return read_generation(line);
     if (name == "break" || name == "continue") {
       RF_TRY_VOID(close());
-      return Statement{.kind = name == "break" ? Statement::Kind::kBreak : Statement::Kind::kContinue, .line = line};
+      return Statement{.kind = name == "break" ? Statement::Kind::kBreak : Statement::Kind::kContinue,
+                       .line = line};
     }
     return Error{"line " + std::to_string(line) + ": the tag " + in_quotes(name) + " is not supported"};
   }

@@ -21,7 +21,8 @@ std::string float_text(double value) {
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
   char text[40];
   const double size = std::abs(value);
-  const auto format = size != 0 && (size >= 1e16 || size < 1e-4) ? std::chars_format::scientific : std::chars_format::fixed;
+  const auto format =
+      size != 0 && (size >= 1e16 || size < 1e-4) ? std::chars_format::scientific : std::chars_format::fixed;
   const auto [end, error] = std::to_chars(text, text + sizeof text, value, format);
   RF_CHECK(error == std::errc());
   std::string out(text, end);
@@ -112,7 +113,8 @@ class JsonWriter {
     if (const std::string* text = value.string()) {
       out_ += json_string(*text);
     } else if (const List* list = value.list()) {
-      RF_TRY_VOID(write_all(*list, "[", "]", depth, [&](const Value& item) { return write(item, depth + 1); }));
+      RF_TRY_VOID(
+          write_all(*list, "[", "]", depth, [&](const Value& item) { return write(item, depth + 1); }));
     } else if (const Dict* dict = value.dict()) {
       RF_TRY_VOID(write_all(dict->entries, "{", "}", depth, [&](const auto& entry) {
         out_ += json_string(entry.first) + ": ";
@@ -134,7 +136,8 @@ class JsonWriter {
 
  private:
   template <typename Items, typename Write>
-  Status write_all(const Items& items, const char* open, const char* close, int depth, const Write& write_item) {
+  Status write_all(const Items& items, const char* open, const char* close, int depth,
+                   const Write& write_item) {
     out_ += open;
     bool first = true;
     for (const auto& item : items) {

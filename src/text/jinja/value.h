@@ -81,8 +81,8 @@ class Value {
   const char* type_name() const;
 
  private:
-  std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const std::string>, std::shared_ptr<List>,
-               std::shared_ptr<Dict>, std::shared_ptr<const Function>>
+  std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const std::string>,
+               std::shared_ptr<List>, std::shared_ptr<Dict>, std::shared_ptr<const Function>>
       data_;
 };
 
@@ -91,7 +91,8 @@ bool equal(const Value& a, const Value& b);
 /// Python's str(): nothing for undefined values, repr() of what lists and dicts hold.
 std::string to_text(const Value& value);
 
-/// Python's json.dumps() without ASCII escapes; `indent` below 0: on one line. Errors: undefined values, functions.
+/// Python's json.dumps() without ASCII escapes; `indent` below 0: on one line. Errors: undefined values,
+/// functions.
 Result<std::string> to_json(const Value& value, int64_t indent);
 
 }  // namespace ringflash::jinja
