@@ -37,8 +37,8 @@ TEST(LineChart, PointsLieWhereTheScaleHasThem) {
   for (size_t i = 0; i < 4; ++i) {
     EXPECT_NEAR(points[i].first, scale.left + static_cast<double>(i) / 3 * (scale.right - scale.left), 0.06);
     // The value read back off the axis, to the tenth of a unit that coordinates are written with.
-    const double value = scale.low + (scale.bottom - points[i].second) / (scale.bottom - scale.top) * (scale.high - scale.low);
-    EXPECT_NEAR(value, series.values[i], 0.06 / (scale.bottom - scale.top) * (scale.high - scale.low));
+    const double unit = (scale.high - scale.low) / (scale.bottom - scale.top);
+    EXPECT_NEAR(scale.low + (scale.bottom - points[i].second) * unit, series.values[i], 0.06 * unit);
   }
 }
 

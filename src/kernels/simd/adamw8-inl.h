@@ -50,7 +50,8 @@ inline float encode_signed(const float* __restrict__ x, int64_t count, uint8_t* 
   const float scale = block_scale(x, count), inverse = scale > 0 ? 1 / scale : 0.0f;
   for (int64_t i = 0; i < count; ++i) {
     const float a = __builtin_fabsf(x[i]) * inverse;
-    const int32_t found = place<kSignedBins>(a), code = a >= static_cast<float>(decade_edge(0, kSignedBins)) ? found : 0;
+    const int32_t found = place<kSignedBins>(a);
+    const int32_t code = a >= static_cast<float>(decade_edge(0, kSignedBins)) ? found : 0;
     const int32_t below = kSignedZero - code;
     codes[i] = static_cast<uint8_t>(x[i] < 0 ? (below < 0 ? 0 : below) : kSignedZero + code);
   }
