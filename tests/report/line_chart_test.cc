@@ -93,6 +93,7 @@ TEST(LineChart, NumbersReadWell) {
   EXPECT_EQ(format_number(2.34567, NumberStyle::kPlain), "2.346");
   EXPECT_EQ(format_number(9999, NumberStyle::kCount), "9999");
   EXPECT_EQ(format_number(12345, NumberStyle::kCount), "12.3k");
+  EXPECT_EQ(format_number(0x1p64, NumberStyle::kCount), "1.845e+19");
   EXPECT_EQ(format_number(1.5e9, NumberStyle::kBytes), "1.50GB");
   EXPECT_EQ(format_number(0.8125, NumberStyle::kPercent), "81.2\u202f%");
 }
