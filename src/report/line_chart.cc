@@ -135,7 +135,8 @@ std::string caption(const LineChart& chart) {
 std::string format_number(double value, NumberStyle style) {
   switch (style) {
     case NumberStyle::kPlain: return print("%.4g", value);
-    case NumberStyle::kCount: return value < 1e4 ? print("%.0f", value) : format_count(value);
+    case NumberStyle::kCount:
+      return value < 1e4 ? print("%.0f", value) : value < 1e12 ? format_count(value) : print("%.4g", value);
     case NumberStyle::kBytes: return format_count(value) + "B";
     case NumberStyle::kPercent: return print("%.3g\u202f%%", 100 * value);
   }

@@ -110,7 +110,7 @@ void AdamW::update_composed(Slot& slot, double learning_rate, double grad_scale)
 void AdamW::update(Slot& slot, double learning_rate, double grad_scale) const {
   torch::NoGradGuard no_grad;
   Tensor& value = slot.parameter.value;
-  if (!value.device().is_cpu()) return update_composed(slot, learning_rate, grad_scale);
+  if (!value.device().is_cpu() || torch_ops_) return update_composed(slot, learning_rate, grad_scale);
   const Tensor grad = value.grad().contiguous();
   const double correction1 = 1 - std::pow(beta1_, static_cast<double>(steps_));
   const double correction2 = 1 / std::sqrt(1 - std::pow(beta2_, static_cast<double>(steps_)));

@@ -29,6 +29,8 @@ class AdamW {
 
   /// One step with the gradients multiplied by `grad_scale`. Parameters without a gradient are left alone.
   void step(double learning_rate, double grad_scale);
+  /// From here on steps are made of torch's own ops, as on other devices: to check the kernels by.
+  void use_torch_ops() { torch_ops_ = true; }
   void zero_grad();
 
   /// Root of the summed squares of all gradients, accumulated in double.
@@ -63,6 +65,7 @@ class AdamW {
   std::vector<Slot> slots_;
   double beta1_, beta2_, epsilon_;
   int64_t steps_ = 0;
+  bool torch_ops_ = false;
 };
 
 }  // namespace ringflash

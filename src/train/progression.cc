@@ -18,7 +18,9 @@ class Reader {
     if (check(key, "a number", [](const Json& value) { return value.is_number(); })) json_[key].get_to(field);
   }
   void take(const char* key, int64_t& field) {
-    const auto is_count = [](const Json& value) { return value.is_number_unsigned() && value.get<uint64_t>() <= kMaxCount; };
+    const auto is_count = [](const Json& value) {
+      return value.is_number_unsigned() && value.get<uint64_t>() <= kMaxCount;
+    };
     if (check(key, "a count", is_count)) json_[key].get_to(field);
   }
   void take(const char* key, uint64_t& field) {

@@ -37,8 +37,8 @@ TEST(LineChart, PointsLieWhereTheScaleHasThem) {
   for (size_t i = 0; i < 4; ++i) {
     EXPECT_NEAR(points[i].first, scale.left + static_cast<double>(i) / 3 * (scale.right - scale.left), 0.06);
     // The value read back off the axis, to the tenth of a unit that coordinates are written with.
-    const double value = scale.low + (scale.bottom - points[i].second) / (scale.bottom - scale.top) * (scale.high - scale.low);
-    EXPECT_NEAR(value, series.values[i], 0.06 / (scale.bottom - scale.top) * (scale.high - scale.low));
+    const double unit = (scale.high - scale.low) / (scale.bottom - scale.top);
+    EXPECT_NEAR(scale.low + (scale.bottom - points[i].second) * unit, series.values[i], 0.06 * unit);
   }
 }
 
@@ -93,6 +93,7 @@ TEST(LineChart, NumbersReadWell) {
   EXPECT_EQ(format_number(2.34567, NumberStyle::kPlain), "2.346");
   EXPECT_EQ(format_number(9999, NumberStyle::kCount), "9999");
   EXPECT_EQ(format_number(12345, NumberStyle::kCount), "12.3k");
+  EXPECT_EQ(format_number(0x1p64, NumberStyle::kCount), "1.845e+19");
   EXPECT_EQ(format_number(1.5e9, NumberStyle::kBytes), "1.50GB");
   EXPECT_EQ(format_number(0.8125, NumberStyle::kPercent), "81.2\u202f%");
 }

@@ -79,7 +79,8 @@ TEST_F(RunReport, FiguresEqualTheLogs) {
   }
   EXPECT_NE(html.find("loss &lt; nan &amp;"), std::string::npos);
   EXPECT_NE(html.find("a &lt;run&gt; &amp;"), std::string::npos);
-  for (const char* title : {"Learning rate", "Gradient norm", "Tokens a second", "Peak memory", "Held-out bits per byte"}) {
+  for (const char* title :
+       {"Learning rate", "Gradient norm", "Tokens a second", "Peak memory", "Held-out bits per byte"}) {
     EXPECT_NE(html.find(title), std::string::npos) << title;
   }
   EXPECT_EQ(html.find("Sparsity"), std::string::npos) << "nothing was logged of it";
@@ -114,6 +115,18 @@ TEST_F(RunReport, EmptyAndTruncatedLogsAreReported) {
 TEST_F(RunReport, HostileLogsAreReported) {
   text_ = "{\"step\":1,\"loss\":1e29,\"skipped\":\"\\u0001</title>\"}\n{\"step\":0,\"loss\":-1e29}\n\xff\n";
   page();
+}
+
+TEST(XmlCheck, FindsMistakes) {
+  const std::string page = "<!doctype html>\n<a b=\"c\" d=\"e\">x &amp; y<f/></a>\n";
+  EXPECT_EQ(testing::xml_error(page), "");
+  for (const auto& [good, bad] : std::vector<std::pair<std::string, std::string>>{
+           {"</a>", ""}, {"</a>", "</f>"}, {"<f/>", "<f>"}, {"&amp;", "&"}, {"=\"c\"", "=c"}, {" d=", " b="},
+           {"x", "<"}, {"\"e\"", "\"<\""}, {"x", "\x01"}, {"</a>\n", "</a>x"}, {"<!doctype html>\n", ""}}) {
+    std::string broken = page;
+    broken.replace(broken.find(good), good.size(), bad);
+    EXPECT_NE(testing::xml_error(broken), "") << broken;
+  }
 }
 
 TEST_F(RunReport, NoLogIsAnErrorThatNamesIt) {

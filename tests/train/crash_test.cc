@@ -1,4 +1,5 @@
-// Runs that are killed, or cannot write: nothing is lost that was saved, and a resumed run is the run it would have been.
+// Runs that are killed, or cannot write: nothing is lost that was saved, and a resumed run is the run it would have
+// been.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -50,6 +51,7 @@ class Crash : public ::testing::Test {
                                                        {"mask_interval", "2"},
                                                        {"sequence_length", "128"},
                                                        {"eval_tokens", "512"},
+                                                       {"optimizer_bits", "8"},
                                                        {"eval_steps", "2"},
                                                        {"save_steps", "2"}});
   }
@@ -127,7 +129,8 @@ void Crash::survive_kills(int threads) {
   }
   run(request_);
   EXPECT_EQ(history(out_), expected);
-  EXPECT_EQ(read_file(out_ / "best/model.safetensors").value(), read_file(undisturbed.out / "best/model.safetensors").value());
+  const fs::path best = "best/model.safetensors";
+  EXPECT_EQ(read_file(out_ / best).value(), read_file(undisturbed.out / best).value());
   RecordProperty("finished", finished);
 }
 

@@ -115,6 +115,30 @@ TEST(AdamW8, TorchsOpsAndTheKernelAgree) {
   }
 }
 
+TEST(AdamW8, ComposedStepsMatchTheKernels) {
+  const Tensor start = testing::random_tensor({kWide, kWide}, 1).to(torch::kFloat32);
+  const Tensor mask = testing::random_tensor({kWide, kWide}, 2).gt(0);
+  for (const int64_t bits : {32, 8}) {
+    TrainConfig recipe;
+    recipe.optimizer_bits = bits;
+    Tensor ours = start.clone().requires_grad_(true), theirs = start.clone().requires_grad_(true);
+    AdamW kernels({{"w", ours}}, recipe), composed({{"w", theirs}}, recipe);
+    composed.use_torch_ops();
+    for (AdamW* optimizer : {&kernels, &composed}) optimizer->set_mask("w", mask, /*pruned_scale=*/0.1, /*l1=*/2);
+    for (int step = 0; step < 5; ++step) {
+      const Tensor grad = testing::random_tensor({kWide, kWide}, 10 + step).to(torch::kFloat32);
+      ours.mutable_grad() = theirs.mutable_grad() = grad;
+      kernels.step(0.01, 0.5);
+      composed.step(0.01, 0.5);
+    }
+    // Steps are at most 0.01 long. A moment that lies halfway between two codes may fall either way: a seventieth of it.
+    const Tensor off = (ours - theirs).abs();
+    EXPECT_LT(off.max().item<double>(), bits == 32 ? 2e-6 : 5 * 0.01 / 70) << bits;
+    EXPECT_GT(off.lt(2e-6).to(torch::kFloat32).mean().item<double>(), 0.98) << bits;
+    EXPECT_GT((ours - start).abs().mean().item<double>(), 0.01) << "nothing moved";
+  }
+}
+
 TEST(AdamW8, EmbeddingsHeadsAndSmallTensorsStayIn32Bits) {
   std::vector<AdamW::Parameter> parameters;
   for (const char* name : {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight", "model.layers.0.mlp.up_proj.weight"}) {
