@@ -124,6 +124,7 @@ struct Problem {
                         .begin = span.begin,
                         .end = span.count,
                         .visible = span.visible,
+                        .window = 0,
                         .global = span.global});
     }
     return result;
