@@ -5,17 +5,11 @@
 // its activations. So a result depends on nothing but its row and its token.
 #pragma once
 
-#include "format/block_s4.h"
-#include "format/block_s8.h"
 #include "kernels/kernels.h"
-#include "kernels/simd/bytes-inl.h"
 #include "kernels/simd/scratch-inl.h"
-#include "kernels/simd/sparse_form-inl.h"
+#include "kernels/simd/sparse_codec-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
-
-/// Vectors to the 16 rows of a superblock.
-inline constexpr int kRowParts = kSparseRows / kLanes;
 
 /// Tokens multiplied with a superblock while their sums are in registers.
 inline constexpr int kSparseTokens = RF_LANES == 16 ? 16 : RF_LANES == 8 ? 2 : 4;
@@ -38,39 +32,6 @@ struct Decoded {
   Bytes index[kRowParts][kSteps], weights[kRowParts][kSteps];
   VecI start[kRowParts];
   Vec scale[kRowParts];
-};
-
-template <int N>
-struct CodecS4 {
-  using Block = BlockS4<N>;
-  VecI base;  ///< added to the scale codes' bits
-  explicit CodecS4(const SparseFormat& format) : base(VecI{} + ((format.base + 127) << 23)) {}
-
-  static Bytes index(const Block& block, int part, int step) {
-    return load_bytes(&block.entries[step][part * kLanes][0]);
-  }
-  /// 16 times the value: its bits are the upper half of a byte, and the lower one is zero.
-  static Bytes weight(const Block& block, int part, int step) {
-    const Bytes low = load_low_bits(block.low_bits[step], part);
-    return select_bits(static_cast<int8_t>(0xc0), index(block, part, step), low, static_cast<int8_t>(0xf0));
-  }
-  Vec scale(const Block& block, int part) const {
-    return from_bits((load_u8(block.scales + part * kLanes) << 19) + base) * 0x1p-4f;
-  }
-};
-
-template <int N>
-struct CodecS8 {
-  using Block = BlockS8<N>;
-  explicit CodecS8(const SparseFormat&) {}
-
-  static Bytes index(const Block& block, int part, int step) {
-    return load_bytes(&block.inputs[step][part * kLanes][0]);
-  }
-  static Bytes weight(const Block& block, int part, int step) {
-    return load_bytes(&block.values[step][part * kLanes][0]);
-  }
-  static Vec scale(const Block& block, int part) { return load(block.scales + part * kLanes); }
 };
 
 template <int N, typename Codec>

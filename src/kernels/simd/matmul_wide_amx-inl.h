@@ -1,7 +1,6 @@
 // Products of many tokens on AMX tiles, weights widened to bf16 (wide_kernels.h).
 #pragma once
 
-#include "kernels/simd/sparse_form-inl.h"
 #include "kernels/simd/widen-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
@@ -99,10 +98,10 @@ inline void matmul_wide_q4_0(const WideTokens& x, const BlockQ4_0* w, float* y, 
   matmul_wide(x, RowFormat<RowQ4_0>{w, x.in / BlockQ4_0::kWeights}, y, y_stride, out_begin, out_end);
 }
 
-template <typename Codec>
+template <int N, typename Codec>
 inline void matmul_wide_sparse_as(const WideTokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
                                   int64_t y_stride, RowBlocks rows) {
-  const SparseFormatOf<Codec> widening{Codec(format), reinterpret_cast<const typename Codec::Block*>(blocks),
+  const SparseFormatOf<N, Codec> widening{Codec(format), reinterpret_cast<const typename Codec::Block*>(blocks),
                                        x.in / kSparseInputs};
   matmul_wide(x, widening, y, y_stride, rows.begin * kSparseRows,
               smaller(rows.end * kSparseRows, format.shape.rows));
@@ -111,8 +110,8 @@ inline void matmul_wide_sparse_as(const WideTokens& x, const SparseFormat& forma
 inline void matmul_wide_sparse(const WideTokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
                                int64_t y_stride, RowBlocks rows) {
   with_form(format.shape.nonzeros, [&]<int N>() {
-    if (format.bits == SparseBits::k4) return matmul_wide_sparse_as<WideS4<N>>(x, format, blocks, y, y_stride, rows);
-    matmul_wide_sparse_as<WideS8<N>>(x, format, blocks, y, y_stride, rows);
+    if (format.bits == SparseBits::k4) return matmul_wide_sparse_as<N, CodecS4<N>>(x, format, blocks, y, y_stride, rows);
+    matmul_wide_sparse_as<N, CodecS8<N>>(x, format, blocks, y, y_stride, rows);
   });
 }
 

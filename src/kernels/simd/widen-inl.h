@@ -3,16 +3,15 @@
 
 #include "format/block_q4_0.h"
 #include "format/block_q8_0.h"
-#include "format/block_s4.h"
-#include "format/block_s8.h"
 #include "kernels/simd/attention_tile-inl.h"
+#include "kernels/simd/sparse_codec-inl.h"
 #include "kernels/wide_kernels.h"
 
 namespace ringflash::kernels::RF_ISA {
 
 /// Rows that a widened block holds, and of them those that are turned round together.
 inline constexpr int64_t kWideRows = 32, kWideHalf = 16;
-static_assert(kWideHalf == kLanes && kWideHalf == kSparseRows);
+static_assert(kWideHalf == kLanes && kWideHalf == kSparseRows && kRowParts == 1);
 
 // Each of the formats below widens kWideHalf rows from `row` on, of which `count` exist, and inputs [begin, end), a
 // multiple of 32: slot [(i - begin) / 2][r] of `out`, rows of kWideRows slots, is the pair (i, i + 1) of row r.
@@ -79,7 +78,7 @@ struct RowBf16 {
 };
 
 /// What S4 and S8 have in common: entries of 16 rows, four to a lane, each going to a place of its own.
-template <typename Codec>
+template <int N, typename Codec>
 struct SparseFormatOf {
   using Block = typename Codec::Block;
   Codec codec;
@@ -98,10 +97,10 @@ struct SparseFormatOf {
   /// An entry's place in `numbers` is (input / 2) * 2 * kWideRows + 2 * row + input % 2. Or-ing leaves an entry of value
   /// zero that names the input of another without effect.
   [[gnu::always_inline]] void widen_block(const Block& block, uint16_t* numbers) const {
-    const __m512 scales = reinterpret_cast<__m512>(codec.scale(block));
+    const __m512 scales = reinterpret_cast<__m512>(codec.scale(block, 0));
     const __m512i rows = _mm512_slli_epi32((__m512i)iota(), 1);
-    for (int step = 0; step < Codec::kSteps; ++step) {
-      const __m512i inputs = codec.inputs(block, step), values = codec.values(block, step);
+    for (int step = 0; step < N / 4; ++step) {
+      const auto inputs = (__m512i)codec.index(block, 0, step), values = (__m512i)codec.weight(block, 0, step);
       alignas(64) uint16_t places[4][kSparseRows], found[4][kSparseRows];
 #pragma GCC unroll 4
       for (int n = 0; n < 4; ++n) {
@@ -119,41 +118,6 @@ struct SparseFormatOf {
         for (int r = 0; r < kSparseRows; ++r) numbers[places[n][r]] |= found[n][r];
       }
     }
-  }
-};
-
-template <int N>
-struct WideS4 {
-  using Block = BlockS4<N>;
-  static constexpr int kSteps = N / 4;
-  VecI base;
-  explicit WideS4(const SparseFormat& format) : base(VecI{} + ((format.base + 127) << 23)) {}
-
-  static __m512i inputs(const Block& block, int step) { return _mm512_loadu_si512(&block.entries[step][0][0]); }
-  /// 16 times the value.
-  static __m512i values(const Block& block, int step) {
-    const __m512i counts = _mm512_setr_epi32(4, 4, 4, 4, 2, 2, 2, 2, 0, 0, 0, 0, 30, 30, 30, 30);
-    const __m512i low = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block.low_bits[step])));
-    const __m512i both = _mm512_ternarylogic_epi32(_mm512_set1_epi8(static_cast<char>(0xc0)), inputs(block, step),
-                                                   _mm512_rolv_epi32(low, counts), 0xca);
-    return _mm512_and_si512(both, _mm512_set1_epi8(static_cast<char>(0xf0)));
-  }
-  Vec scale(const Block& block) const {
-    const __m512i codes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block.scales)));
-    return from_bits(((VecI)codes << 19) + base) * 0x1p-4f;
-  }
-};
-
-template <int N>
-struct WideS8 {
-  using Block = BlockS8<N>;
-  static constexpr int kSteps = N / 4;
-  explicit WideS8(const SparseFormat&) {}
-
-  static __m512i inputs(const Block& block, int step) { return _mm512_loadu_si512(&block.inputs[step][0][0]); }
-  static __m512i values(const Block& block, int step) { return _mm512_loadu_si512(&block.values[step][0][0]); }
-  static Vec scale(const Block& block) {
-    return (Vec)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block.scales)));
   }
 };
 
