@@ -39,22 +39,9 @@ struct Rounded {
 /// 2002, section 3.1).
 void expect_product(const Weights& w, const Rounded& x, const float* y, int64_t y_stride, int64_t begin, int64_t end) {
   const double chain = static_cast<double>(w.columns) / 32 + 3 + 4;
-  for (int64_t t = 0; t < x.view.tokens; ++t) {
-    for (int64_t o = 0; o < y_stride; ++o) {
-      const float got = y[t * y_stride + o];
-      if (o < begin || o >= end) {
-        ASSERT_TRUE(std::isnan(got)) << "wrote outside the range, at token " << t << " output " << o;
-        continue;
-      }
-      double sum = 0, magnitude = 0;
-      for (int64_t i = 0; i < w.columns; ++i) {
-        const double product = x.at(t, i) * double{w.decoded[o * w.columns + i]};
-        sum += product;
-        magnitude += std::abs(product);
-      }
-      ASSERT_LE(std::abs(got - sum), chain * 0x1p-24 * magnitude) << "token " << t << " output " << o;
-    }
-  }
+  expect_sums(
+      w, x.view.tokens, y, y_stride, begin, end, chain * 0x1p-24, [&](int64_t t, int64_t i) { return x.at(t, i); },
+      [&](int64_t o, int64_t i) { return double{w.decoded[o * w.columns + i]}; });
 }
 
 TEST(MatmulInt8, MatchesTheDoubleSumAndWritesNothingElse) {

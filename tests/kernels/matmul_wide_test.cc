@@ -2,7 +2,6 @@
 // formats' own decoders, so that only the order of fp32 additions is left to allow.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
 
 #include "expect_close.h"
@@ -54,24 +53,11 @@ std::vector<Weights> weights_of(int64_t rows, int64_t columns) {
 /// A chain of `in` exact products and additions, each off by 2^-24 of the sum of the magnitudes (Higham 2002, 3.1).
 void expect_product(const Weights& w, const std::vector<float>& x, int64_t tokens, const std::vector<float>& y,
                     int64_t y_stride, int64_t begin, int64_t end) {
-  for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t o = 0; o < y_stride; ++o) {
-      const float got = y[t * y_stride + o];
-      if (o < begin || o >= end) {
-        ASSERT_TRUE(std::isnan(got)) << "wrote outside the range, at token " << t << " output " << o;
-        continue;
-      }
-      double sum = 0, magnitude = 0;
-      for (int64_t i = 0; i < w.columns; ++i) {
-        const double product =
-            double{to_float(to_bf16(x[t * w.columns + i]))} * to_float(to_bf16(w.decoded[o * w.columns + i]));
-        sum += product;
-        magnitude += std::abs(product);
-      }
-      ASSERT_LE(std::abs(got - sum), static_cast<double>(w.columns + 2) * 0x1p-24 * magnitude)
-          << "token " << t << " output " << o;
-    }
-  }
+  const auto rounded = [&w](const std::vector<float>& values) {
+    return [&w, &values](int64_t row, int64_t i) { return double{to_float(to_bf16(values[row * w.columns + i]))}; };
+  };
+  expect_sums(w, tokens, y.data(), y_stride, begin, end, static_cast<double>(w.columns + 2) * 0x1p-24, rounded(x),
+              rounded(w.decoded));
 }
 
 TEST(MatmulWide, MatchesTheDoubleSumAndWritesNothingElse) {

@@ -1,6 +1,9 @@
 // Matrices of random weights in every quantised format, for the tests of their products.
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <cmath>
 #include <functional>
 #include <span>
 #include <string>
@@ -93,6 +96,28 @@ inline std::vector<Weights> all_weights(int64_t rows, int64_t columns) {
     all.push_back(sparse(SparseBits::k8, nonzeros, rows, columns));
   }
   return all;
+}
+
+/// Outputs [begin, end) of y [tokens, y_stride] are sums of x(t, i) * weight(o, i) over the columns, each within `allowed`
+/// of the sum of the magnitudes; the others are still NaN.
+void expect_sums(const Weights& w, int64_t tokens, const float* y, int64_t y_stride, int64_t begin, int64_t end,
+                 double allowed, auto x, auto weight) {
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t o = 0; o < y_stride; ++o) {
+      const float got = y[t * y_stride + o];
+      if (o < begin || o >= end) {
+        ASSERT_TRUE(std::isnan(got)) << "wrote outside the range, at token " << t << " output " << o;
+        continue;
+      }
+      double sum = 0, magnitude = 0;
+      for (int64_t i = 0; i < w.columns; ++i) {
+        const double product = x(t, i) * weight(o, i);
+        sum += product;
+        magnitude += std::abs(product);
+      }
+      ASSERT_LE(std::abs(got - sum), allowed * magnitude) << "token " << t << " output " << o;
+    }
+  }
 }
 
 }  // namespace ringflash::kernels

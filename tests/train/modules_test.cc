@@ -3,7 +3,6 @@
 #include <map>
 #include <utility>
 
-#include "model/presets.h"
 #include "model/tensors.h"
 #include "torch_support.h"
 #include "train/masks.h"
@@ -11,15 +10,8 @@
 namespace ringflash {
 namespace {
 
+using testing::small_config;
 using torch::Tensor;
-
-ModelConfig small_config() {
-  ModelConfig config = preset_config("tiny").value();
-  config.ring = {.window = 16, .stride = 8, .global_ratio = 0.25, .sink_tokens = 2};
-  config.num_attention_heads = 4;
-  config.num_key_value_heads = 2;
-  return config;
-}
 
 std::map<std::string, std::vector<int64_t>> inventory_of(const ModelConfig& config) {
   std::map<std::string, std::vector<int64_t>> shapes;

@@ -1,7 +1,6 @@
 // Giving activations up changes no bit of any gradient.
 #include <string>
 
-#include "model/presets.h"
 #include "torch_support.h"
 #include "train/masks.h"
 #include "train/modules.h"
@@ -10,17 +9,10 @@
 namespace ringflash {
 namespace {
 
+using testing::small_config;
 using torch::Tensor;
 
 constexpr int64_t kTokens = 90;
-
-ModelConfig small_config() {
-  ModelConfig config = preset_config("tiny").value();
-  config.ring = {.window = 16, .stride = 8, .global_ratio = 0.25, .sink_tokens = 2};
-  config.num_attention_heads = 4;
-  config.num_key_value_heads = 2;
-  return config;
-}
 
 struct Gradients {
   double loss;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "expect_close.h"
+#include "model/presets.h"
 #include "train/torch_headers.h"
 
 namespace ringflash::testing {
@@ -32,6 +33,15 @@ inline torch::Tensor float_leaf(const torch::Tensor& values) {
 /// The same values in double, as a leaf of their own: what the fp32 leaf really holds.
 inline torch::Tensor double_leaf(const torch::Tensor& values) {
   return values.detach().to(torch::kFloat32).to(torch::kFloat64).requires_grad_(true);
+}
+
+/// The tiny preset with chunks of 8, so that a few dozen tokens have pages, and groups of two heads.
+inline ModelConfig small_config() {
+  ModelConfig config = preset_config("tiny").value();
+  config.ring = {.window = 16, .stride = 8, .global_ratio = 0.25, .sink_tokens = 2};
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = 2;
+  return config;
 }
 
 }  // namespace ringflash::testing
