@@ -13,6 +13,7 @@
 #include "cli/ringflash_train_compress.h"
 #include "cli/ringflash_train_bench.h"
 #include "model/presets.h"
+#include "train/tensor_memory.h"
 #include "train/train_config.h"
 #include "train/trainer.h"
 
@@ -191,7 +192,8 @@ int run(int argc, char** argv) {
 }  // namespace ringflash::cli
 
 int main(int argc, char** argv) {
-  // libtorch frees and takes the same big buffers every step: keep them instead of giving the pages back.
+  // The same buffers are taken and freed every step: keep them instead of giving the pages back.
+  ringflash::pool_tensor_memory();
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 2000 << 20);
   try {

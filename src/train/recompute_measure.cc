@@ -1,11 +1,10 @@
 #include "train/recompute_measure.h"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <map>
 
 #include "base/stopwatch.h"
+#include "train/tensor_memory.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -14,11 +13,6 @@ namespace {
 using torch::Tensor;
 
 constexpr int kRepeats = 3;  // after a first round that warms up
-
-int64_t allocated_bytes() {
-  const struct mallinfo2 info = mallinfo2();
-  return static_cast<int64_t>(info.uordblks + info.hblkhd);
-}
 
 /// One run of a layer. Its input is kept at any level; its output is the next one's.
 RecomputeCost run_once(DecoderLayer& layer, const Tensor& input, const std::vector<int64_t>& bounds,
