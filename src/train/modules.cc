@@ -1,5 +1,6 @@
 #include "train/modules.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "train/ops/fused.h"
@@ -23,16 +24,40 @@ AttentionOptions attention_options(const ModelConfig& config, int64_t layer) {
 
 constexpr double kEmbeddingDeviation = 0.02;
 
-NormedInput normed_input(RmsNorm norm, const Tensor& x, torch::ScalarType compute, Recompute recompute) {
+/// `make` for several callers who each ask once: made for the first, forgotten with the last.
+Again made_once(Again make, int callers) {
+  struct Made {
+    Tensor tensor;
+    int left;
+  };
+  return [make = std::move(make), made = std::make_shared<Made>(Made{{}, callers}), callers] {
+    if (!made->tensor.defined()) made->tensor = make();
+    const Tensor result = made->tensor;
+    if (--made->left == 0) *made = {{}, callers};
+    return result;
+  };
+}
+
+NormedInput normed_input(RmsNorm norm, const Tensor& x, torch::ScalarType compute) {
   const Tensor full = norm(x);
-  NormedInput result{full, full.to(compute), {}, {}};
-  if (recompute == Recompute::kNothing) return result;
-  result.full_again = [norm, kept = x.detach()]() mutable {
+  return {full, full.to(compute), {}, {}};
+}
+
+/// The same where neither is to be kept.
+NormedInput forgotten_input(RmsNorm norm, const Tensor& x, torch::ScalarType compute, Askers askers) {
+  NormedInput result = normed_input(norm, x, compute);
+  const Again full_again = [norm, kept = x.detach()]() mutable {
     const torch::NoGradGuard no_grad;
     return norm(kept);
   };
-  result.compute_again = [again = result.full_again, compute] { return again().to(compute); };
+  result.full_again = made_once(full_again, askers.full + (askers.compute > 0 ? 1 : 0));
+  result.compute_again = made_once([again = result.full_again, compute] { return again().to(compute); }, askers.compute);
   return result;
+}
+
+int count_askers(std::initializer_list<Linear> layers, torch::ScalarType compute) {
+  return static_cast<int>(std::count_if(layers.begin(), layers.end(),
+                                        [&](const Linear& layer) { return !layer->takes_packed(compute); }));
 }
 
 /// The products of several layers with one x, which is packed once.
@@ -106,14 +131,14 @@ AttentionImpl::AttentionImpl(const ModelConfig& c, int64_t layer)
   if (c.has_router(layer)) router = register_module("router", Linear(c.hidden_size, c.num_key_value_heads));
 }
 
-Tensor AttentionImpl::forward(const NormedInput& x, const std::vector<int64_t>& bounds) {
+Tensor AttentionImpl::forward(const NormedInput& x, const std::vector<int64_t>& bounds, AttentionResult* kept) {
   const std::vector<Tensor> projected = apply_each(x, {q_proj, k_proj, v_proj});
   const Tensor q = normed_heads(projected[0].view({-1, heads_, head_dim_}), q_norm);
   const Tensor k = normed_heads(projected[1].view({-1, key_value_heads_, head_dim_}), k_norm);
   const Tensor v = projected[2].view({-1, key_value_heads_, head_dim_});
   // The router stays in fp32: the runtime must choose the same tokens.
   const Tensor r = router.is_empty() ? Tensor() : router(x.full, x.full_again);
-  return o_proj(ring_attention(q, k, v, r, bounds, options_).flatten(1));
+  return o_proj(ring_attention(q, k, v, r, bounds, options_, kept).flatten(1));
 }
 
 MlpImpl::MlpImpl(const ModelConfig& c)
@@ -121,6 +146,10 @@ MlpImpl::MlpImpl(const ModelConfig& c)
       up_proj(register_module("up_proj", Linear(c.hidden_size, c.intermediate_size))),
       down_proj(register_module("down_proj", Linear(c.intermediate_size, c.hidden_size))),
       activation_(c.hidden_act) {}
+
+Askers AttentionImpl::askers(torch::ScalarType compute) const {
+  return {.compute = count_askers({q_proj, k_proj, v_proj}, compute), .full = router.is_empty() ? 0 : 1};
+}
 
 Tensor MlpImpl::gated(const Tensor& gate, const Tensor& up) const {
   switch (activation_) {
@@ -132,38 +161,44 @@ Tensor MlpImpl::gated(const Tensor& gate, const Tensor& up) const {
   RF_UNREACHABLE();
 }
 
+Askers MlpImpl::askers(torch::ScalarType compute) const {
+  return {.compute = count_askers({gate_proj, up_proj}, compute), .full = 0};
+}
+
 bool MlpImpl::takes_packed(torch::ScalarType type) const {
   return gate_proj->takes_packed(type) && up_proj->takes_packed(type) && down_proj->takes_packed(type);
 }
 
+Tensor MlpImpl::inner(const NormedInput& x) {
+  return gated(gate_proj(x.compute, x.compute_again), up_proj(x.compute, x.compute_again));
+}
+
 Tensor MlpImpl::forward(const NormedInput& input) {
   const Tensor& x = input.compute;
-  if (!takes_packed(x.scalar_type())) {
-    const Tensor gate = gate_proj(x, input.compute_again), up = up_proj(x, input.compute_again);
-    const Tensor inner = gated(gate, up);
-    if (!input.compute_again) return down_proj(inner);
-    return down_proj(inner, Again([this, gate = gate.detach(), up = up.detach()] {
-                       const torch::NoGradGuard no_grad;
-                       return gated(gate, up);
-                     }));
+  if (takes_packed(x.scalar_type())) {
+    const Tensor packed = pack_tokens(x);
+    const Tensor inner = gated(gate_proj->forward_packed(packed), up_proj->forward_packed(packed));
+    return unpack_tokens(down_proj->forward_packed(inner), x.size(0));
   }
-  const Tensor packed = pack_tokens(x);
-  const Tensor inner = gated(gate_proj->forward_packed(packed), up_proj->forward_packed(packed));
-  return unpack_tokens(down_proj->forward_packed(inner), x.size(0));
+  if (!input.compute_again) return down_proj(inner(input));
+  const Tensor gate = gate_proj(x, input.compute_again), up = up_proj(x, input.compute_again);
+  return down_proj(gated(gate, up), Again([this, gate = gate.detach(), up = up.detach()] {
+                     const torch::NoGradGuard no_grad;
+                     return gated(gate, up);
+                   }));
 }
 
 Tensor MlpImpl::forward_recomputed(const Tensor& x, RmsNorm norm, torch::ScalarType compute) {
   if (takes_packed(compute)) {
     const ModelPart whole = [this, norm, compute](const Tensor& kept) mutable {
-      return forward(normed_input(norm, kept, compute, Recompute::kNothing));
+      return forward(normed_input(norm, kept, compute));
     };
     return recomputed(whole, x, {norm->weight, gate_proj->weight, up_proj->weight, down_proj->weight});
   }
-  const ModelPart inner = [this, norm, compute](const Tensor& kept) mutable {
-    const Tensor normed = norm(kept).to(compute);
-    return gated(gate_proj(normed), up_proj(normed));
+  const LinearPart but_last = [this, norm, compute](const Tensor& kept) mutable -> LinearEnd {
+    return {inner(normed_input(norm, kept, compute)), {}};
   };
-  return recomputed_linear(inner, x, {norm->weight, gate_proj->weight, up_proj->weight},
+  return recomputed_linear(but_last, x, {norm->weight, gate_proj->weight, up_proj->weight},
                            seen_weight(down_proj->weight, down_proj->view, compute));
 }
 
@@ -181,20 +216,42 @@ DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& c, int64_t layer)
 
 Tensor DecoderLayerImpl::forward(const Tensor& x, const std::vector<int64_t>& bounds,
                                  torch::ScalarType compute) {
-  if (recompute != Recompute::kLayer || !torch::GradMode::is_enabled()) return forward_halves(x, bounds, compute);
-  const ModelPart whole = [this, bounds, compute](const Tensor& kept) { return forward_halves(kept, bounds, compute); };
-  return recomputed(whole, x, parameters());
+  const bool whole = recompute == Recompute::kLayer || recompute == Recompute::kAllButAttention;
+  if (!whole || !torch::GradMode::is_enabled()) return forward_halves(x, bounds, compute, recompute, nullptr);
+  const auto kept = recompute == Recompute::kAllButAttention ? std::make_shared<AttentionResult>() : nullptr;
+  if (!pre_feedforward_layernorm.is_empty() || mlp->takes_packed(compute)) {
+    const ModelPart again = [this, bounds, compute, kept](const Tensor& input) {
+      return forward_halves(input, bounds, compute, Recompute::kNothing, kept.get());
+    };
+    return recomputed(again, x, parameters());
+  }
+  const LinearPart but_last = [this, bounds, compute, kept](const Tensor& input) -> LinearEnd {
+    const Tensor attended = attend(input, bounds, compute, Recompute::kNothing, kept.get());
+    return {mlp->inner(normed_input(post_attention_layernorm, attended, compute)), attended};
+  };
+  return recomputed_linear(but_last, x, parameters(), seen_weight(mlp->down_proj->weight, mlp->down_proj->view, compute));
 }
 
-Tensor DecoderLayerImpl::forward_halves(const Tensor& x, const std::vector<int64_t>& bounds,
-                                        torch::ScalarType compute) {
-  const Recompute level = recompute == Recompute::kLayer ? Recompute::kNothing : recompute;
+Tensor DecoderLayerImpl::attend(const Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute,
+                                Recompute level, AttentionResult* kept) {
+  const NormedInput normed = level == Recompute::kNothing
+                                 ? normed_input(input_layernorm, x, compute)
+                                 : forgotten_input(input_layernorm, x, compute, self_attn->askers(compute));
+  const Tensor attention = self_attn(normed, bounds, kept);
   const bool post_norms = !pre_feedforward_layernorm.is_empty();
-  const Tensor attention = self_attn(normed_input(input_layernorm, x, compute, level), bounds);
-  const Tensor attended = x + (post_norms ? post_attention_layernorm(attention.to(torch::kFloat32)) : attention);
+  return x + (post_norms ? post_attention_layernorm(attention.to(torch::kFloat32)) : attention);
+}
+
+Tensor DecoderLayerImpl::forward_halves(const Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute,
+                                        Recompute level, AttentionResult* kept) {
+  const Tensor attended = attend(x, bounds, compute, level, kept);
+  const bool post_norms = !pre_feedforward_layernorm.is_empty();
   RmsNorm norm = post_norms ? pre_feedforward_layernorm : post_attention_layernorm;
-  const Tensor output = level == Recompute::kMlp ? mlp->forward_recomputed(attended, norm, compute)
-                                                 : mlp(normed_input(norm, attended, compute, level));
+  const Tensor output = [&] {
+    if (level == Recompute::kMlp) return mlp->forward_recomputed(attended, norm, compute);
+    if (level == Recompute::kNothing) return mlp(normed_input(norm, attended, compute));
+    return mlp(forgotten_input(norm, attended, compute, mlp->askers(compute)));
+  }();
   return attended + (post_norms ? post_feedforward_layernorm(output.to(torch::kFloat32)) : output);
 }
 

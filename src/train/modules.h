@@ -24,6 +24,11 @@ struct NormedInput {
   Again full_again, compute_again;
 };
 
+/// How many layers ask for either again in one backward pass.
+struct Askers {
+  int compute = 0, full = 0;
+};
+
 /// A weight matrix [out, in], and a bias [out] where wanted, whose product runs in a lower precision than the weight is kept in,
 /// and which may multiply with less than it keeps: masked and quantised (DESIGN section 5).
 class LinearImpl : public torch::nn::Module {
@@ -62,8 +67,9 @@ TORCH_MODULE(RmsNorm);
 class AttentionImpl : public torch::nn::Module {
  public:
   AttentionImpl(const ModelConfig& config, int64_t layer);
-  /// x [T, D]: in fp32 for the router and in the compute precision for the projections.
-  torch::Tensor forward(const NormedInput& x, const std::vector<int64_t>& bounds);
+  /// x [T, D]: in fp32 for the router and in the compute precision for the projections. `kept`: see ring_attention().
+  torch::Tensor forward(const NormedInput& x, const std::vector<int64_t>& bounds, AttentionResult* kept = nullptr);
+  Askers askers(torch::ScalarType compute) const;
   Linear q_proj{nullptr}, k_proj{nullptr}, v_proj{nullptr}, o_proj{nullptr}, router{nullptr};
   RmsNorm q_norm{nullptr}, k_norm{nullptr};
 
@@ -80,10 +86,13 @@ class MlpImpl : public torch::nn::Module {
   torch::Tensor forward(const NormedInput& x);
   /// The same of norm(x), x in fp32, keeping x alone.
   torch::Tensor forward_recomputed(const torch::Tensor& x, RmsNorm norm, torch::ScalarType compute);
+  /// What down_proj takes.
+  torch::Tensor inner(const NormedInput& x);
+  bool takes_packed(torch::ScalarType type) const;
+  Askers askers(torch::ScalarType compute) const;
   Linear gate_proj{nullptr}, up_proj{nullptr}, down_proj{nullptr};
 
  private:
-  bool takes_packed(torch::ScalarType type) const;
   torch::Tensor gated(const torch::Tensor& gate, const torch::Tensor& up) const;
 
   Activation activation_;
@@ -105,7 +114,10 @@ class DecoderLayerImpl : public torch::nn::Module {
   Mlp mlp{nullptr};
 
  private:
-  torch::Tensor forward_halves(const torch::Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute);
+  torch::Tensor attend(const torch::Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute,
+                       Recompute level, AttentionResult* kept);
+  torch::Tensor forward_halves(const torch::Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute,
+                               Recompute level, AttentionResult* kept);
 };
 TORCH_MODULE(DecoderLayer);
 

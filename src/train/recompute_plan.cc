@@ -84,6 +84,8 @@ std::string to_string(Recompute level) {
       return "again: norms and gated product";
     case Recompute::kMlp:
       return "again: norms and the MLP inside";
+    case Recompute::kAllButAttention:
+      return "again: all but attention";
     case Recompute::kLayer:
       return "again: the whole layer";
   }

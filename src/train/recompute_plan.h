@@ -19,9 +19,10 @@ enum class Recompute {
   kNothing,
   kCheap,  ///< norms, casts and the gated product: a few passes over memory
   kMlp,    ///< the MLP's gate and up projections as well
-  kLayer,  ///< everything but the layer's input
+  kAllButAttention,  ///< everything but the layer's input and what attention gives
+  kLayer,            ///< everything but the layer's input
 };
-inline constexpr int kRecomputeLevels = 4;
+inline constexpr int kRecomputeLevels = 5;
 
 std::string to_string(Recompute level);
 

@@ -9,14 +9,14 @@
 namespace ringflash {
 namespace {
 
-LayerCosts costs(std::array<int64_t, 4> bytes, std::array<double, 4> seconds) {
+LayerCosts costs(std::array<int64_t, 5> bytes, std::array<double, 5> seconds) {
   LayerCosts all;
   for (size_t i = 0; i < all.size(); ++i) all[i] = {bytes[i], seconds[i]};
   return all;
 }
 
 TEST(PlanRecomputation, KeepsEverythingWhereItFits) {
-  const std::vector<LayerCosts> layers(3, costs({100, 70, 50, 10}, {1, 1.1, 1.2, 1.4}));
+  const std::vector<LayerCosts> layers(3, costs({100, 70, 50, 20, 10}, {1, 1.1, 1.2, 1.25, 1.4}));
   const RecomputePlan plan = plan_recomputation(layers, {.bytes = 300, .share = 1});
   EXPECT_EQ(plan.levels, std::vector(3, Recompute::kNothing));
   EXPECT_EQ(plan.bytes, 300);
@@ -26,12 +26,14 @@ TEST(PlanRecomputation, KeepsEverythingWhereItFits) {
 /// The least time over all combinations that keep within the budget.
 double best_by_trial(const std::vector<LayerCosts>& layers, int64_t budget) {
   double best = std::numeric_limits<double>::infinity();
-  const int combinations = 1 << (2 * layers.size());
+  int combinations = 1;
+  for (size_t l = 0; l < layers.size(); ++l) combinations *= kRecomputeLevels;
   for (int c = 0; c < combinations; ++c) {
     int64_t bytes = 0, again = 0;
     double seconds = 0;
-    for (size_t l = 0; l < layers.size(); ++l) {
-      const RecomputeCost& chosen = layers[l][static_cast<size_t>(c >> (2 * l) & 3)];
+    int left = c;
+    for (size_t l = 0; l < layers.size(); ++l, left /= kRecomputeLevels) {
+      const RecomputeCost& chosen = layers[l][static_cast<size_t>(left % kRecomputeLevels)];
       bytes += chosen.bytes;
       seconds += chosen.seconds;
       again = std::max(again, layers[l][0].bytes - chosen.bytes);
@@ -50,8 +52,8 @@ TEST(PlanRecomputation, IsAsGoodAsTryingAll) {
     for (int l = 0; l < 5; ++l) {
       const auto size = static_cast<int64_t>(1000 + rng.below(1000)) * 1000;
       everything += size;
-      layers.push_back(costs({size, size * 7 / 10, size / 2, size / 10},
-                             {1, 1.02, 1.1 + 0.1 * rng.uniform(), 1.3 + 0.1 * rng.uniform()}));
+      layers.push_back(costs({size, size * 7 / 10, size / 2, size / 5, size / 10},
+                             {1, 1.02, 1.1 + 0.1 * rng.uniform(), 1.25, 1.3 + 0.1 * rng.uniform()}));
     }
     const int64_t budget = everything * static_cast<int64_t>(20 + rng.below(80)) / 100;
     const RecomputePlan plan = plan_recomputation(layers, {.bytes = budget, .share = 1});
@@ -71,7 +73,7 @@ TEST(PlanRecomputation, IsAsGoodAsTryingAll) {
 }
 
 TEST(PlanRecomputation, SaysWhereNothingHelps) {
-  const std::vector<LayerCosts> layers(4, costs({100, 70, 50, 10}, {1, 1.1, 1.2, 1.4}));
+  const std::vector<LayerCosts> layers(4, costs({100, 70, 50, 20, 10}, {1, 1.1, 1.2, 1.25, 1.4}));
   const RecomputePlan plan = plan_recomputation(layers, {.bytes = 20, .share = 1});
   EXPECT_FALSE(plan.fits);
   EXPECT_EQ(plan.levels, std::vector(4, Recompute::kLayer));

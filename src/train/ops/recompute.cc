@@ -26,14 +26,15 @@ F held(AutogradContext* context) {
   return static_cast<const Held<F>&>(*context->saved_data["function"].toCapsule()).function;
 }
 
-/// Gradients of `y`, made with grad mode on, by x and all parameters; undefined where y does not depend on one.
-variable_list gradients(const Tensor& y, const Tensor& dy, const Tensor& x, const variable_list& parameters) {
+/// Gradients of `ys`, made with grad mode on, by x and all parameters; undefined where they do not depend on one.
+variable_list gradients(const variable_list& ys, const variable_list& dys, const Tensor& x,
+                        const variable_list& parameters) {
   variable_list inputs;
   if (x.requires_grad()) inputs.push_back(x);
   for (const Tensor& parameter : parameters) {
     if (parameter.requires_grad()) inputs.push_back(parameter);
   }
-  const variable_list found = torch::autograd::grad({y}, inputs, {dy}, /*retain_graph=*/false, /*create_graph=*/false,
+  const variable_list found = torch::autograd::grad(ys, inputs, dys, /*retain_graph=*/false, /*create_graph=*/false,
                                                     /*allow_unused=*/true);
   variable_list all;
   size_t next = 0;
@@ -42,28 +43,30 @@ variable_list gradients(const Tensor& y, const Tensor& dy, const Tensor& x, cons
   return all;
 }
 
-/// piece(x) with a graph of its own, which ends at x.
+/// part(x) with a graph of its own, which ends at x.
+template <typename Part>
 struct Rerun {
-  Rerun(const ModelPart& piece, const Tensor& kept) : x(kept.detach().requires_grad_(kept.requires_grad())) {
+  Rerun(const Part& part, const Tensor& kept) : x(kept.detach().requires_grad_(kept.requires_grad())) {
     const torch::AutoGradMode enable(true);
-    y = piece(x);
+    y = part(x);
   }
-  Tensor x, y;
+  Tensor x;
+  std::invoke_result_t<Part, const Tensor&> y;
 };
 
 class Recomputed : public torch::autograd::Function<Recomputed> {
  public:
-  static Tensor forward(AutogradContext* context, const Tensor& x, at::TensorList parameters, const ModelPart& piece) {
+  static Tensor forward(AutogradContext* context, const Tensor& x, at::TensorList parameters, const ModelPart& part) {
     variable_list kept = {x};
     kept.insert(kept.end(), parameters.begin(), parameters.end());
     context->save_for_backward(kept);
-    hold(context, piece);
-    return piece(x);
+    hold(context, part);
+    return part(x);
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const variable_list kept = context->get_saved_variables();
     const Rerun rerun(held<ModelPart>(context), kept[0]);
-    variable_list all = gradients(rerun.y, grads[0], rerun.x, {kept.begin() + 1, kept.end()});
+    variable_list all = gradients({rerun.y}, grads, rerun.x, {kept.begin() + 1, kept.end()});
     all.push_back(Tensor());
     return all;
   }
@@ -72,19 +75,26 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
 class RecomputedLinear : public torch::autograd::Function<RecomputedLinear> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight, at::TensorList parameters,
-                        const ModelPart& piece) {
+                        const LinearPart& part) {
     variable_list kept = {x, weight};
     kept.insert(kept.end(), parameters.begin(), parameters.end());
     context->save_for_backward(kept);
-    hold(context, piece);
-    return torch::linear(piece(x), weight);
+    hold(context, part);
+    const LinearEnd end = part(x);
+    const Tensor product = torch::linear(end.inner, weight);
+    return end.residual.defined() ? end.residual + product : product;
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const variable_list kept = context->get_saved_variables();
-    const Tensor &weight = kept[1], &dy = grads[0];
-    const Rerun rerun(held<ModelPart>(context), kept[0]);
-    const Tensor dweight = dy.t().mm(rerun.y.detach());
-    variable_list all = gradients(rerun.y, dy.mm(weight), rerun.x, {kept.begin() + 2, kept.end()});
+    const Tensor &weight = kept[1], dproduct = grads[0].to(weight.scalar_type());
+    const Rerun rerun(held<LinearPart>(context), kept[0]);
+    const Tensor dweight = dproduct.t().mm(rerun.y.inner.detach());
+    variable_list ys = {rerun.y.inner}, dys = {dproduct.mm(weight)};
+    if (rerun.y.residual.defined()) {
+      ys.push_back(rerun.y.residual);
+      dys.push_back(grads[0]);
+    }
+    variable_list all = gradients(ys, dys, rerun.x, {kept.begin() + 2, kept.end()});
     all.insert(all.begin() + 1, dweight);
     all.push_back(Tensor());
     return all;
@@ -110,13 +120,13 @@ class ForgetfulLinear : public torch::autograd::Function<ForgetfulLinear> {
 
 }  // namespace
 
-Tensor recomputed(const ModelPart& piece, const Tensor& x, const std::vector<Tensor>& parameters) {
-  return Recomputed::apply(x, at::TensorList(parameters), piece);
+Tensor recomputed(const ModelPart& part, const Tensor& x, const std::vector<Tensor>& parameters) {
+  return Recomputed::apply(x, at::TensorList(parameters), part);
 }
 
-Tensor recomputed_linear(const ModelPart& piece, const Tensor& x, const std::vector<Tensor>& parameters,
+Tensor recomputed_linear(const LinearPart& part, const Tensor& x, const std::vector<Tensor>& parameters,
                          const Tensor& weight) {
-  return RecomputedLinear::apply(x, weight, at::TensorList(parameters), piece);
+  return RecomputedLinear::apply(x, weight, at::TensorList(parameters), part);
 }
 
 Tensor forgetful_linear(const Tensor& x, const Tensor& weight, const std::function<Tensor()>& again) {

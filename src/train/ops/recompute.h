@@ -12,12 +12,18 @@ namespace ringflash {
 /// Part of a model as a function of one tensor and of parameters that it knows itself.
 using ModelPart = std::function<torch::Tensor(const torch::Tensor&)>;
 
-/// piece(x), keeping x alone: backward runs `piece` again. `parameters`: all that the piece depends on besides x.
-torch::Tensor recomputed(const ModelPart& piece, const torch::Tensor& x, const std::vector<torch::Tensor>& parameters);
+/// part(x), keeping x alone: backward runs `part` again. `parameters`: all that it depends on besides x.
+torch::Tensor recomputed(const ModelPart& part, const torch::Tensor& x, const std::vector<torch::Tensor>& parameters);
 
-/// linear(piece(x), weight), keeping x and the weight [out, in] alone. Cheaper than recomputed() of the whole: the
-/// product itself does not run again.
-torch::Tensor recomputed_linear(const ModelPart& piece, const torch::Tensor& x,
+/// A part of a model that ends with linear(inner, weight), which is added to `residual` where that is defined.
+struct LinearEnd {
+  torch::Tensor inner, residual;
+};
+using LinearPart = std::function<LinearEnd(const torch::Tensor&)>;
+
+/// What `part` of x ends with, keeping x and the weight [out, in] alone. Cheaper than recomputed() of the whole: the product
+/// itself does not run again.
+torch::Tensor recomputed_linear(const LinearPart& part, const torch::Tensor& x,
                                 const std::vector<torch::Tensor>& parameters, const torch::Tensor& weight);
 
 /// linear(x, weight) for x [T, in] that is not kept: backward calls `again` for the same numbers. Gradients flow to x as

@@ -124,24 +124,32 @@ void save_options(AutogradContext* context, const AttentionOptions& options) {
   saved["top_pages_run"] = options.ring.top_pages_run;
 }
 
+AttentionResult attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& router,
+                       const std::vector<int64_t>& bounds, const AttentionOptions& options) {
+  const Tensor qf = as_float(q), kf = as_float(k), vf = as_float(v), rf = as_float(router);
+  Tensor out = torch::empty_like(qf);
+  Tensor lse = torch::empty({q.size(0), q.size(1)}, qf.options());
+  TorchExecutor executor;
+  kernels::attention_forward(shape_of(qf, kf, options), qf.data_ptr<float>(), kf.data_ptr<float>(),
+                             vf.data_ptr<float>(), data_or_null(rf), bounds, out.data_ptr<float>(),
+                             lse.data_ptr<float>(), kernels::table(), executor);
+  return {out.to(q.scalar_type()), lse};
+}
+
 class RingAttention : public torch::autograd::Function<RingAttention> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& q, const Tensor& k, const Tensor& v,
                         const Tensor& router, const std::vector<int64_t>& bounds,
-                        const AttentionOptions& options) {
-    const Tensor qf = as_float(q), kf = as_float(k), vf = as_float(v), rf = as_float(router);
-    Tensor out = torch::empty_like(qf);
-    Tensor lse = torch::empty({q.size(0), q.size(1)}, qf.options());
-    TorchExecutor executor;
-    kernels::attention_forward(shape_of(qf, kf, options), qf.data_ptr<float>(), kf.data_ptr<float>(),
-                               vf.data_ptr<float>(), data_or_null(rf), bounds, out.data_ptr<float>(),
-                               lse.data_ptr<float>(), kernels::table(), executor);
+                        const AttentionOptions& options, AttentionResult* kept) {
+    const bool again = kept != nullptr && kept->out.defined();
+    const AttentionResult result = again ? *kept : attend(q, k, v, router, bounds, options);
+    if (kept != nullptr) *kept = result;
+    const Tensor out = result.out.detach();  // what is returned becomes part of a graph
     // The inputs are saved in their own precision: for bf16 that is half the memory.
-    const Tensor result = out.to(q.scalar_type());
-    context->save_for_backward({q, k, v, router, result, lse});
+    context->save_for_backward({q, k, v, router, out, result.lse});
     context->saved_data["bounds"] = bounds;
     save_options(context, options);
-    return result;
+    return out;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
@@ -159,7 +167,7 @@ class RingAttention : public torch::autograd::Function<RingAttention> {
                                 dk.data_ptr<float>(), dv.data_ptr<float>(),
                                 router.numel() > 0 ? drouter.data_ptr<float>() : nullptr, kernels::table(), executor);
     return {dq.to(saved[0].scalar_type()), dk.to(saved[1].scalar_type()), dv.to(saved[2].scalar_type()),
-            drouter, Tensor(), Tensor()};
+            drouter, Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -195,10 +203,10 @@ TORCH_LIBRARY(ringflash, library) {
 }  // namespace
 
 Tensor ring_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& router,
-                      const std::vector<int64_t>& bounds, const AttentionOptions& options) {
+                      const std::vector<int64_t>& bounds, const AttentionOptions& options, AttentionResult* kept) {
   check_inputs(q, k, v, router, bounds, options);
   if (!q.device().is_cpu()) return ring_attention_composed(q, k, v, router, bounds, options);
-  return RingAttention::apply(q, k, v, router.defined() ? router : torch::empty({0}), bounds, options);
+  return RingAttention::apply(q, k, v, router.defined() ? router : torch::empty({0}), bounds, options, kept);
 }
 
 }  // namespace ringflash
