@@ -1,11 +1,13 @@
 # Debian's packages; see scripts/install-deps.sh for their names.
 find_package(nlohmann_json 3.9 REQUIRED)
 find_package(CLI11 REQUIRED)
-# The archive, so that the runtime goes on needing no library. A cross build does without: its tokenizers are the
+# The archives, so that the runtime goes on needing no library. A cross build does without: its tokenizers are the
 # sentencepiece ones.
 if(NOT CMAKE_CROSSCOMPILING)
   find_path(PCRE2_INCLUDE_DIR pcre2.h REQUIRED)
   find_library(PCRE2_LIBRARY NAMES libpcre2-8.a REQUIRED)
+  find_path(UTF8PROC_INCLUDE_DIR utf8proc.h REQUIRED)
+  find_library(UTF8PROC_LIBRARY NAMES libutf8proc.a REQUIRED)
 endif()
 if(RINGFLASH_TESTS AND CMAKE_CROSSCOMPILING)
   # The compiled library is the host's: build Debian's copy of the source (package googletest) for the target.

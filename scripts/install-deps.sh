@@ -2,13 +2,13 @@
 # Installs the Debian 12 packages that building needs and that are missing; quick and silent when none is.
 #
 #   scripts/install-deps.sh [--lean | --train | --test]
-#     --lean    what the runtime half needs: compiler, CMake, PCRE2, header-only libraries, GoogleTest
+#     --lean    what the runtime half needs: compiler, CMake, PCRE2, utf8proc, header-only libraries, GoogleTest
 #     --train   and libtorch, sentencepiece and a fast BLAS for the training half (the default)
 #     --test    and an aarch64 cross compiler with its emulator, for the NEON tests
 # RINGFLASH_SKIP_DEPS=1 makes it a no-op, for those who have everything from elsewhere.
 set -euo pipefail
 
-lean=(g++ cmake ninja-build ccache pkg-config nlohmann-json3-dev libcli11-dev libpcre2-dev libgtest-dev)
+lean=(g++ cmake ninja-build ccache pkg-config nlohmann-json3-dev libcli11-dev libpcre2-dev libutf8proc-dev libgtest-dev)
 # libtorch alone would run on the reference BLAS, some 30 times slower in fp32 than OpenBLAS.
 train=(libtorch-dev libgloo-dev libsentencepiece-dev libopenblas0-openmp xz-utils)
 tests=(googletest g++-aarch64-linux-gnu qemu-user)

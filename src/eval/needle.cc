@@ -36,10 +36,15 @@ Status check(const NeedleOptions& options, const ModelConfig& config) {
 /// Whether the token after the prompt can reach the fact only through global keys (or several layers'
 /// windows).
 bool is_beyond_window(const ModelConfig& config, const NeedlePrompt& prompt) {
-  const bool has_full = config.has_layers(AttentionKind::kFull);
+  if (config.has_layers(AttentionKind::kFull)) return false;
+  const int64_t last = std::ssize(prompt.ids) - 1;
   const RingGeometry& ring = config.ring;
-  const int64_t chunk = ring.chunk(std::ssize(prompt.ids) - 1);
-  return !has_full && prompt.fact_end <= (chunk - ring.band_chunks()) * ring.stride;
+  int64_t first_seen = last;
+  if (config.has_layers(AttentionKind::kRing)) {
+    first_seen = std::min(first_seen, (ring.chunk(last) - ring.band_chunks()) * ring.stride);
+  }
+  if (config.has_layers(AttentionKind::kSliding)) first_seen = std::min(first_seen, last + 1 - config.sliding_window);
+  return prompt.fact_end <= first_seen;
 }
 
 /// What the model writes after the prompt, in as many tokens as the value has.

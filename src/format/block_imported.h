@@ -9,16 +9,7 @@
 
 namespace ringflash {
 
-/// Weight i is d n_i + m, n_i in [0, 15] being the low half of values[i] for i < 16, else the high half of
-/// values[i - 16].
-struct BlockQ4_1 {
-  static constexpr int64_t kWeights = 32;
-  fp16 scale, minimum;  ///< d and m
-  uint8_t values[kWeights / 2];
-};
-static_assert(sizeof(BlockQ4_1) == 20 && std::is_trivially_copyable_v<BlockQ4_1>);
-
-/// Weight i is d (n_i - 16), n_i in [0, 31]: its low four bits as in Q4_1, the fifth is bit i mod 8 of high[i / 8].
+/// Weight i is d (n_i - 16), n_i in [0, 31]: its low four bits as in Q4_0, the fifth is bit i mod 8 of high[i / 8].
 struct BlockQ5_0 {
   static constexpr int64_t kWeights = 32;
   fp16 scale;

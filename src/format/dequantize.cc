@@ -4,6 +4,7 @@
 
 #include "base/in_quotes.h"
 #include "format/quantize_q4_0.h"
+#include "format/quantize_q4_1.h"
 #include "format/quantize_q8_0.h"
 
 namespace ringflash {
@@ -74,10 +75,7 @@ void dequantize(const BlockQ8_0& block, std::span<float, BlockQ8_0::kWeights> we
 }
 
 void dequantize(const BlockQ4_1& block, std::span<float, BlockQ4_1::kWeights> weights) {
-  for (int64_t i = 0; i < BlockQ4_1::kWeights; ++i) {
-    const int n = half_of(block.values[i % 16], i / 16);
-    weights[i] = to_float(block.scale) * static_cast<float>(n) + to_float(block.minimum);
-  }
+  dequantize_q4_1({&block, 1}, weights);
 }
 
 void dequantize(const BlockQ5_0& block, std::span<float, BlockQ5_0::kWeights> weights) {

@@ -3,23 +3,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <limits>
 #include <optional>
 
-#include "base/float16.h"
 #include "format/config_gguf.h"
+#include "format/dense_encoding.h"
 #include "format/gguf.h"
-#include "format/quantize_q4_0.h"
-#include "format/quantize_q8_0.h"
 #include "format/quantize_sparse.h"
 #include "format/sparse_tensors.h"
 #include "model/tensors.h"
 
 namespace ringflash {
 namespace {
-
-constexpr float kMaxBf16 = 0x1.fep127f;
 
 /// ggml's general.file_type of each format.
 uint32_t file_type(ExportFormat format) {
@@ -31,7 +25,10 @@ uint32_t file_type(ExportFormat format) {
     case ExportFormat::kQ8:
       return 7;
     case ExportFormat::kQ4:
+    case ExportFormat::kAuto:
       return 2;
+    case ExportFormat::kQ4_1:
+      return 3;
     case ExportFormat::kS8:
     case ExportFormat::kS4:
       return 7;  // of what is not ours alone
@@ -39,19 +36,51 @@ uint32_t file_type(ExportFormat format) {
   RF_UNREACHABLE();
 }
 
-GgufType matrix_type(const TensorSpec& spec, ExportFormat format) {
-  if (format == ExportFormat::kF32) return GgufType::kF32;
-  const bool whole_blocks = spec.shape.back() % BlockQ8_0::kWeights == 0;
-  if (format == ExportFormat::kBF16 || !whole_blocks) return GgufType::kBF16;
-  const bool linear = spec.role == TensorRole::kLinear;
-  return format == ExportFormat::kQ4 && linear ? GgufType::kQ4_0 : GgufType::kQ8_0;
+Result<std::vector<float>> read_weights(const Checkpoint& checkpoint, const TensorSpec& spec) {
+  RF_TRY(const TensorView tensor, checkpoint.weights.require(spec.name, spec.shape));
+  return to_floats(tensor);
 }
 
-GgufType dense_type(const TensorSpec& spec, ExportFormat format) {
+/// The type of a linear tensor that kQ4 and kAuto store in 4 bits where it has no more.
+Result<GgufType> four_bit_type(const Checkpoint& checkpoint, const TensorSpec& spec, GgufType otherwise) {
+  RF_TRY(const std::vector<float> weights, read_weights(checkpoint, spec));
+  for (const GgufType type : {GgufType::kQ4_0, GgufType::kQ4_1}) {
+    if (holds(type, weights, spec.shape.back())) return type;
+  }
+  return otherwise;
+}
+
+/// The type of a linear tensor whose rows are whole blocks.
+Result<GgufType> linear_type(const Checkpoint& checkpoint, const TensorSpec& spec, ExportFormat format) {
+  switch (format) {
+    case ExportFormat::kF32:
+      return GgufType::kF32;
+    case ExportFormat::kBF16:
+      return GgufType::kBF16;
+    case ExportFormat::kQ4:
+      return four_bit_type(checkpoint, spec, GgufType::kQ4_0);
+    case ExportFormat::kAuto:
+      return four_bit_type(checkpoint, spec, GgufType::kQ8_0);
+    case ExportFormat::kQ4_1:
+      return GgufType::kQ4_1;
+    case ExportFormat::kQ8:
+    case ExportFormat::kS8:
+    case ExportFormat::kS4:
+      return GgufType::kQ8_0;
+  }
+  RF_UNREACHABLE();
+}
+
+Result<GgufType> dense_type(const Checkpoint& checkpoint, const TensorSpec& spec, ExportFormat format) {
+  const bool floats = format == ExportFormat::kF32 || format == ExportFormat::kBF16;
+  const bool whole_blocks = spec.shape.back() % static_cast<int64_t>(gguf_block_elements(GgufType::kQ8_0)) == 0;
   switch (spec.role) {
     case TensorRole::kEmbedding:
+      if (!floats && whole_blocks) return GgufType::kQ8_0;
+      [[fallthrough]];
     case TensorRole::kLinear:
-      return matrix_type(spec, format);
+      if (!floats && !whole_blocks) return GgufType::kBF16;
+      return linear_type(checkpoint, spec, format);
     case TensorRole::kRouter:
     case TensorRole::kNorm:
       return GgufType::kF32;
@@ -69,6 +98,8 @@ std::optional<SparseBits> sparse_bits(ExportFormat format) {
     case ExportFormat::kBF16:
     case ExportFormat::kQ8:
     case ExportFormat::kQ4:
+    case ExportFormat::kQ4_1:
+    case ExportFormat::kAuto:
       return std::nullopt;
   }
   RF_UNREACHABLE();
@@ -77,11 +108,6 @@ std::optional<SparseBits> sparse_bits(ExportFormat format) {
 bool is_sparse(const TensorSpec& spec, const SparsityConfig& sparsity) {
   return spec.role == TensorRole::kLinear && sparsity.pattern_of(spec.name) == SparsePattern::kFine &&
          spec.shape.back() % kSparseInputs == 0;
-}
-
-Result<std::vector<float>> read_weights(const Checkpoint& checkpoint, const TensorSpec& spec) {
-  RF_TRY(const TensorView tensor, checkpoint.weights.require(spec.name, spec.shape));
-  return to_floats(tensor);
 }
 
 /// Which tensors become sparse, and how. S4's base exponents take a look at all their weights.
@@ -107,64 +133,6 @@ Result<SparseTensors> choose_sparse(const Checkpoint& checkpoint, const std::vec
   return Error{checkpoint.directory.string() +
                ": this format needs sparse weights: 'sparsity' must be \"fine\" for some tensor whose rows are a "
                "multiple of 64 long"};
-}
-
-/// The largest magnitude that does not become infinite in the type.
-float largest_weight(GgufType type) {
-  switch (type) {
-    case GgufType::kF32:
-      return std::numeric_limits<float>::max();
-    case GgufType::kBF16:
-      return kMaxBf16;
-    case GgufType::kQ8_0:
-      return kMaxQ8_0;
-    case GgufType::kQ4_0:
-      return kMaxQ4_0;
-    default:
-      break;  // no tensor is stored so
-  }
-  RF_UNREACHABLE();
-}
-
-Status check_weights(const std::vector<float>& weights, GgufType type) {
-  const float limit = largest_weight(type);
-  for (size_t i = 0; i < weights.size(); ++i) {
-    if (std::abs(weights[i]) <= limit) continue;
-    return Error{"element " + std::to_string(i) + " must be a number that " + to_string(type) +
-                 " can hold (at most " + std::to_string(limit) + "), found " + std::to_string(weights[i])};
-  }
-  return {};
-}
-
-template <typename T>
-std::vector<std::byte> as_bytes(const std::vector<T>& values) {
-  const auto bytes = std::as_bytes(std::span(values));
-  return {bytes.begin(), bytes.end()};
-}
-
-std::vector<std::byte> encode(const std::vector<float>& weights, GgufType type) {
-  switch (type) {
-    case GgufType::kF32:
-      return as_bytes(weights);
-    case GgufType::kBF16: {
-      std::vector<bf16> halves(weights.size());
-      for (size_t i = 0; i < weights.size(); ++i) halves[i] = to_bf16(weights[i]);
-      return as_bytes(halves);
-    }
-    case GgufType::kQ8_0: {
-      std::vector<BlockQ8_0> blocks(weights.size() / BlockQ8_0::kWeights);
-      quantize_q8_0(weights, blocks);
-      return as_bytes(blocks);
-    }
-    case GgufType::kQ4_0: {
-      std::vector<BlockQ4_0> blocks(weights.size() / BlockQ4_0::kWeights);
-      quantize_q4_0(weights, blocks);
-      return as_bytes(blocks);
-    }
-    default:
-      break;  // no dense tensor is stored so
-  }
-  RF_UNREACHABLE();
 }
 
 Result<std::vector<std::byte>> encode_dense(const std::vector<float>& weights, GgufType type) {
@@ -198,9 +166,11 @@ Result<ExportFormat> parse_export_format(const std::string& text) {
   if (text == "bf16") return ExportFormat::kBF16;
   if (text == "q8") return ExportFormat::kQ8;
   if (text == "q4") return ExportFormat::kQ4;
+  if (text == "q4_1") return ExportFormat::kQ4_1;
+  if (text == "auto") return ExportFormat::kAuto;
   if (text == "s8") return ExportFormat::kS8;
   if (text == "s4") return ExportFormat::kS4;
-  return Error{"the format must be f32, bf16, q8, q4, s8 or s4, found '" + text + "'"};
+  return Error{"the format must be f32, bf16, q8, q4, q4_1, auto, s8 or s4, found '" + text + "'"};
 }
 
 Result<ExportReport> export_gguf(const Checkpoint& checkpoint, const std::filesystem::path& out,
@@ -220,7 +190,10 @@ Result<ExportReport> export_gguf(const Checkpoint& checkpoint, const std::filesy
   for (const TensorSpec& spec : inventory) {
     const auto found = sparse.find(spec.name);
     const SparseFormat* packed = found == sparse.end() ? nullptr : &found->second;
-    const GgufType type = packed != nullptr ? GgufType::kI8 : dense_type(spec, format);
+    GgufType type = GgufType::kI8;
+    if (packed == nullptr) {
+      RF_TRY(type, dense_type(checkpoint, spec, format));
+    }
     const auto produce = [&, type, packed]() -> Result<std::vector<std::byte>> {
       RF_TRY(const std::vector<float> weights, read_weights(checkpoint, spec));
       auto bytes = packed != nullptr ? encode_sparse(weights, *packed) : encode_dense(weights, type);

@@ -5,6 +5,7 @@
 #include "base/in_quotes.h"
 #include "format/block_imported.h"
 #include "format/block_q4_0.h"
+#include "format/block_q4_1.h"
 #include "format/block_q8_0.h"
 #include "format/gguf.h"
 

@@ -12,6 +12,7 @@ namespace {
 
 constexpr const char* kPatternsKey = "ringflash.tokenizer.split_patterns";
 constexpr const char* kWholeWordsKey = "ringflash.tokenizer.whole_words_first";
+constexpr const char* kNfcKey = "ringflash.tokenizer.nfc";
 constexpr const char* kTemplateKey = "tokenizer.chat_template";
 
 std::string key(const char* name) {
@@ -195,6 +196,7 @@ void write_vocabulary(const Vocabulary& vocabulary, GgufWriter& writer) {
   }
   writer.set(key("add_bos_token"), vocabulary.add_bos);
   writer.set(key("add_space_prefix"), vocabulary.add_dummy_prefix);
+  if (vocabulary.composes) writer.set(kNfcKey, true);
   if (!vocabulary.chat_template.empty()) writer.set(kTemplateKey, vocabulary.chat_template);
 }
 
@@ -215,6 +217,7 @@ Result<Vocabulary> read_vocabulary(const GgufFile& file) {
   RF_TRY(vocabulary.add_bos, flag(file, key("add_bos_token"), starts));
   RF_TRY(vocabulary.add_dummy_prefix, flag(file, key("add_space_prefix"), !byte_level));
   if (byte_level) vocabulary.add_dummy_prefix = false;
+  RF_TRY(vocabulary.composes, flag(file, kNfcKey, false));
   if (has(file, kTemplateKey)) {
     RF_TRY(vocabulary.chat_template, file.text(kTemplateKey));
   }

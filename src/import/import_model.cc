@@ -52,15 +52,11 @@ Status check_finite(const std::vector<float>& values, const std::string& name) {
   return {};
 }
 
-Status prepare_directory(const fs::path& out, bool force) {
+/// What is there is no checkpoint until all of it is replaced.
+Status unmake_checkpoint(const fs::path& directory) {
   std::error_code error;
-  if (!force && fs::exists(out, error) && !(fs::is_directory(out, error) && fs::is_empty(out, error))) {
-    return Error{out.string() + ": expected a directory that is empty or not there yet (or --force)"};
-  }
-  fs::create_directories(out, error);
-  if (error) return Error{out.string() + ": cannot be created: " + error.message()};
-  fs::remove(out / "config.json", error);  // what is there is no checkpoint until all of it is replaced
-  if (error) return Error{(out / "config.json").string() + ": cannot be removed: " + error.message()};
+  fs::remove(directory / "config.json", error);
+  if (error) return Error{(directory / "config.json").string() + ": cannot be removed: " + error.message()};
   return {};
 }
 
@@ -88,11 +84,27 @@ double query_gain(int64_t head_dim, double query_pre_attn_scalar) {
   return std::sqrt(static_cast<double>(head_dim) / query_pre_attn_scalar);
 }
 
+Status prepare_import(const fs::path& out, bool force) {
+  std::error_code error;
+  if (!force && fs::exists(out, error) && !(fs::is_directory(out, error) && fs::is_empty(out, error))) {
+    return Error{out.string() + ": expected a directory that is empty or not there yet (or --force)"};
+  }
+  fs::create_directories(out, error);
+  if (error) return Error{out.string() + ": cannot be created: " + error.message()};
+  return {};
+}
+
 Result<ImportReport> import_model(const fs::path& source, const fs::path& out, const ImportOptions& options) {
   std::error_code ignored;
   const bool directory = fs::is_directory(source, ignored);
-  RF_TRY(const ImportedModel model, directory ? read_hf_directory(source) : read_foreign_gguf(source));
-  RF_TRY_VOID(prepare_directory(out, options.force));
+  RF_TRY(ImportedModel model, directory ? read_hf_directory(source) : read_foreign_gguf(source));
+  if (options.ring) {
+    if (const Status converted = convert_to_ring(model, *options.ring); !converted) {
+      return converted.error().in(source.string());
+    }
+  }
+  RF_TRY_VOID(prepare_import(out, options.force));
+  RF_TRY_VOID(unmake_checkpoint(out));
   const fs::path weights = out / "model.safetensors";
   RF_TRY_VOID(write_weights(model, source, weights, options));
   RF_TRY_VOID(import_tokenizer(source, out));

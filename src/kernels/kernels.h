@@ -12,6 +12,7 @@
 #include "base/float16.h"
 #include "base/result.h"
 #include "format/block_q4_0.h"
+#include "format/block_q4_1.h"
 #include "format/block_q8_0.h"
 #include "format/sparse_shape.h"
 #include "kernels/block_kernels.h"
@@ -178,6 +179,9 @@ struct Table {
   void (*matmul_q8_0)(const Int8Tokens& x, const BlockQ8_0* w, float* y, int64_t y_stride, int64_t out_begin,
                       int64_t out_end);
   void (*matmul_q4_0)(const Int8Tokens& x, const BlockQ4_0* w, float* y, int64_t y_stride, int64_t out_begin,
+                      int64_t out_end);
+  /// A block gives d times the sum of its n x, plus m times that of its x.
+  void (*matmul_q4_1)(const Int8Tokens& x, const BlockQ4_1* w, float* y, int64_t y_stride, int64_t out_begin,
                       int64_t out_end);
 
   /// The same for superblocks of S4 or S8, all of the matrix's, and 16 outputs at a time.

@@ -15,7 +15,7 @@ std::vector<GgufType> accepted_types(TensorRole role) {
   switch (role) {
     case TensorRole::kEmbedding:
     case TensorRole::kLinear:
-      return {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0, GgufType::kQ4_0};
+      return {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0, GgufType::kQ4_0, GgufType::kQ4_1};
     case TensorRole::kRouter:
     case TensorRole::kNorm:
       return {GgufType::kF32};

@@ -6,6 +6,7 @@
 #include "text/byte_alphabet.h"
 #include "text/byte_piece.h"
 #include "text/encoder.h"
+#include "text/nfc.h"
 #include "text/special_pieces.h"
 #include "text/utf8.h"
 
@@ -101,6 +102,7 @@ Status Tokenizer::State::make_encoder() {
 
 Result<Tokenizer> Tokenizer::create(Vocabulary vocabulary) {
   RF_TRY_VOID(validate(vocabulary));
+  if (vocabulary.composes) RF_TRY_VOID(check_nfc());
   auto state = std::make_unique<State>(std::move(vocabulary));
   RF_TRY_VOID(state->make_encoder());
   return Tokenizer(std::move(state));
@@ -118,7 +120,9 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, SpecialText specia
   bool starts = true;  // what follows is at the text's start or behind a control piece
   for (size_t begin = 0; begin < text.size();) {
     const SpecialPieces::Match found = pieces.find(text, begin);
-    const std::string_view plain = text.substr(begin, found.begin - begin);
+    std::string_view plain = text.substr(begin, found.begin - begin);
+    const std::string composed = s.vocabulary.composes ? to_nfc(plain) : "";
+    if (s.vocabulary.composes) plain = composed;
     const bool at_control = found.id >= 0 && s.vocabulary.pieces[static_cast<size_t>(found.id)].type != PieceType::kUserDefined;
     if (s.vocabulary.add_dummy_prefix && starts && !(plain.empty() && at_control)) {
       s.encoder->encode(std::string(1, ' ').append(plain), ids);

@@ -89,8 +89,9 @@ class Reader {
     flatten(member(json_, "normalizer"), "normalizers", steps);
     for (const Json* step : steps) {
       const std::string type = text_of(*step, "type");
-      if (type == "NFC") continue;  // GGUF has no key for it either; nearly all text is in that form
-      if (type == "Prepend" && text_of(*step, "prepend") == kSpaceSymbol) {
+      if (type == "NFC") {
+        out_.composes = true;
+      } else if (type == "Prepend" && text_of(*step, "prepend") == kSpaceSymbol) {
         out_.add_dummy_prefix = true;
       } else if (type == "Replace" && text_of(member(*step, "pattern"), "String") == " " &&
                  text_of(*step, "content") == kSpaceSymbol) {

@@ -19,7 +19,7 @@ struct TokenizerConfig {
 Result<TokenizerConfig> parse_tokenizer_config(std::string_view text);
 
 /// `text` is tokenizer.json. Byte-level BPE, sentencepiece-like BPE with byte fallback (whose merges become
-/// scores) and unigram; of normalisers NFC, which is not applied, and what sentencepiece's spaces need; the
+/// scores) and unigram; of normalisers NFC and what sentencepiece's spaces need; the
 /// error names what else there is. BOS and EOS may be missing: -1.
 Result<Vocabulary> parse_tokenizer_json(std::string_view text, const TokenizerConfig& config);
 

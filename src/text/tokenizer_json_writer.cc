@@ -40,8 +40,9 @@ Json added_tokens(const Vocabulary& v) {
 }
 
 Json normalizer(const Vocabulary& v) {
-  if (v.kind == TokenizerKind::kByteLevelBpe) return nullptr;
   Json steps = Json::array();
+  if (v.composes) steps.push_back({{"type", "NFC"}});
+  if (v.kind == TokenizerKind::kByteLevelBpe) return v.composes ? steps[0] : nullptr;
   if (v.add_dummy_prefix) steps.push_back({{"type", "Prepend"}, {"prepend", kSpace}});
   steps.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kSpace}});
   return sequence("normalizers", std::move(steps));

@@ -35,6 +35,7 @@ struct Vocabulary {
   std::vector<Piece> pieces;
   int32_t unk_id = 0, bos_id = 1, eos_id = 2;  ///< -1: none
   bool add_bos = true;            ///< whether a text to be continued starts with BOS
+  bool composes = false;          ///< whether text is brought into Unicode's form NFC first, as Qwen's is
   bool add_dummy_prefix = false;  ///< sentencepiece: whether a space is put before the text, as Llama 2's does
 
   // Of byte-level BPE alone.

@@ -26,6 +26,7 @@ ModelConfig parrot_config(AttentionKind kind) {
   config.attention = {kind};
   config.ring.window = 64;
   config.ring.stride = 32;
+  config.sliding_window = 64;
   config.tie_word_embeddings = false;
   return config;
 }
@@ -106,6 +107,8 @@ TEST_F(Needle, KnowsWhichFactsTheWindowReaches) {
   EXPECT_TRUE(ring.cells[1].beyond_window);
   EXPECT_FALSE(ring.cells[2].beyond_window);
   EXPECT_EQ(ring.beyond_window().samples, 6);
+  const NeedleReport sliding = evaluate(parrot(AttentionKind::kSliding), options).value();
+  EXPECT_EQ(sliding.beyond_window().samples, 6);
   const NeedleReport full = evaluate(parrot(AttentionKind::kFull), options).value();
   EXPECT_EQ(full.beyond_window().samples, 0);
   EXPECT_TRUE(std::isnan(full.beyond_window().accuracy()));

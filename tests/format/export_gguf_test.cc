@@ -10,8 +10,8 @@
 #include "base/float16.h"
 #include "expect_close.h"
 #include "format/config_gguf.h"
-#include "format/quantize_q4_0.h"
-#include "format/quantize_q8_0.h"
+#include "format/dense_encoding.h"
+#include "format/dequantize.h"
 #include "format/quantize_sparse.h"
 #include "format/sparse_tensors.h"
 #include "format/tiny_checkpoint.h"
@@ -23,39 +23,6 @@ namespace {
 
 using testing::tiny_config;
 using testing::Weights;
-
-template <typename T>
-std::vector<T> elements(const GgufTensor& tensor) {
-  std::vector<T> values(tensor.data.size() / sizeof(T));
-  std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
-  return values;
-}
-
-std::vector<float> decode(const GgufTensor& tensor) {
-  std::vector<float> floats;
-  switch (tensor.type) {
-    case GgufType::kF32:
-      return elements<float>(tensor);
-    case GgufType::kBF16:
-      for (const bf16 value : elements<bf16>(tensor)) floats.push_back(to_float(value));
-      return floats;
-    case GgufType::kQ8_0: {
-      const auto blocks = elements<BlockQ8_0>(tensor);
-      floats.assign(blocks.size() * BlockQ8_0::kWeights, testing::kPoison);
-      dequantize_q8_0(blocks, floats);
-      return floats;
-    }
-    case GgufType::kQ4_0: {
-      const auto blocks = elements<BlockQ4_0>(tensor);
-      floats.assign(blocks.size() * BlockQ4_0::kWeights, testing::kPoison);
-      dequantize_q4_0(blocks, floats);
-      return floats;
-    }
-    default:
-      break;
-  }
-  RF_UNREACHABLE();
-}
 
 class ExportGgufTest : public ::testing::Test {
  protected:
@@ -89,7 +56,7 @@ TEST_F(ExportGgufTest, ConfigVocabularyAndEveryTensorArrive) {
 
 TEST_F(ExportGgufTest, WeightsAreWithinTheirFormatsRounding) {
   const Checkpoint source = checkpoint(weights_);
-  for (const ExportFormat format : {ExportFormat::kBF16, ExportFormat::kQ8, ExportFormat::kQ4}) {
+  for (const ExportFormat format : {ExportFormat::kBF16, ExportFormat::kQ8, ExportFormat::kQ4, ExportFormat::kQ4_1}) {
     ASSERT_TRUE(export_gguf(source, out_, format, {}));
     const GgufFile file = GgufFile::open(out_).value();
     for (const TensorSpec& spec : tensor_inventory(config_)) {
@@ -105,7 +72,10 @@ TEST_F(ExportGgufTest, WeightsAreWithinTheirFormatsRounding) {
       if (tensor.type == GgufType::kQ8_0) tolerance.absolute = 0.5 * largest / 127 * (1 + 0x1p-10);
       // Q4_0: a step is max|w| / 8, and what would be 8 steps becomes 7.
       if (tensor.type == GgufType::kQ4_0) tolerance.absolute = largest / 8 * (1 + 0x1p-10);
-      testing::expect_close(decode(tensor), original, tolerance);
+      // Q4_1: half of a 15th of what lies between the extremes, and the nearest of a fit to the least squares is not the
+      // nearest of the extremes' 16: at most a step.
+      if (tensor.type == GgufType::kQ4_1) tolerance.absolute = 2 * largest / 15 * (1 + 0x1p-10);
+      testing::expect_close(read_floats(tensor).value(), original, tolerance);
     }
   }
 }
@@ -123,6 +93,29 @@ TEST_F(ExportGgufTest, EachRoleHasItsType) {
   EXPECT_EQ(type_of(kEmbeddingTensor), GgufType::kBF16);
   EXPECT_EQ(type_of(layer_tensor(1, "self_attn.q_proj.weight")), GgufType::kBF16);
   EXPECT_EQ(type_of(layer_tensor(1, "input_layernorm.weight")), GgufType::kF32);
+}
+
+// Embeddings are not: their type says nothing of the other tensors'.
+TEST_F(ExportGgufTest, WhatCameFromFourBitsStaysThere) {
+  const std::string gate = layer_tensor(0, "mlp.gate_proj.weight"), up = layer_tensor(0, "mlp.up_proj.weight");
+  const std::string q = layer_tensor(0, "self_attn.q_proj.weight");
+  for (const auto& [name, type] : {std::pair(gate, GgufType::kQ4_1), std::pair(up, GgufType::kQ4_0)}) {
+    std::vector<float>& weights = weights_.at(name);
+    const std::vector<std::byte> bytes = encode(weights, type);
+    weights = read_floats({name, type, {std::ssize(weights)}, bytes}).value();
+  }
+  const Checkpoint source = checkpoint(weights_);
+  const auto type_of = [&](const std::string& name) { return GgufFile::open(out_).value().find(name)->type; };
+  for (const ExportFormat format : {ExportFormat::kAuto, ExportFormat::kQ4}) {
+    ASSERT_TRUE(export_gguf(source, out_, format, {}));
+    EXPECT_EQ(type_of(gate), GgufType::kQ4_1);
+    EXPECT_EQ(type_of(up), GgufType::kQ4_0);
+    EXPECT_EQ(type_of(q), format == ExportFormat::kAuto ? GgufType::kQ8_0 : GgufType::kQ4_0);
+    EXPECT_EQ(type_of(kEmbeddingTensor), GgufType::kQ8_0);
+    EXPECT_EQ(type_of(layer_tensor(0, "mlp.down_proj.weight")), GgufType::kBF16);  // rows of 48
+  }
+  ASSERT_TRUE(export_gguf(source, out_, ExportFormat::kQ4_1, {}));
+  for (const std::string& name : {gate, up, q}) EXPECT_EQ(type_of(name), GgufType::kQ4_1);
 }
 
 TEST_F(ExportGgufTest, ReportAddsUp) {
@@ -242,7 +235,10 @@ TEST_F(ExportGgufTest, DamagedDescriptionsOfSparseTensorsAreNamed) {
 TEST(ExportFormatNames, AreParsed) {
   EXPECT_EQ(parse_export_format("bf16").value(), ExportFormat::kBF16);
   EXPECT_EQ(parse_export_format("q8").value(), ExportFormat::kQ8);
-  EXPECT_EQ(parse_export_format("q9").error().message, "the format must be f32, bf16, q8, q4, s8 or s4, found 'q9'");
+  EXPECT_EQ(parse_export_format("q4_1").value(), ExportFormat::kQ4_1);
+  EXPECT_EQ(parse_export_format("auto").value(), ExportFormat::kAuto);
+  EXPECT_EQ(parse_export_format("q9").error().message,
+            "the format must be f32, bf16, q8, q4, q4_1, auto, s8 or s4, found 'q9'");
 }
 
 }  // namespace

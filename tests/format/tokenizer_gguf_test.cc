@@ -39,6 +39,7 @@ TEST_F(TokenizerGgufTest, ByteLevelVocabulariesComeBack) {
   EXPECT_EQ(read_vocabulary(file).value(), v);
   v.split_patterns = {"a+", "b+"};
   v.whole_words_first = true;
+  v.composes = true;
   EXPECT_EQ(read_vocabulary(written(v)).value(), v);
 }
 

@@ -35,10 +35,11 @@ struct Rounded {
 };
 
 /// Of the sum of all |x w|: a block's sum is exact but for its conversion, the product of two scales and the one with
-/// the sum are roundings, each of u = 2^-24; a chain of one addition per block follows, and up to 4 of lanes (Higham
-/// 2002, section 3.1).
+/// the sum are roundings, each of u = 2^-24; a chain of one addition per block follows (two with a minimum), and up to 4
+/// of lanes (Higham 2002, section 3.1).
 void expect_product(const Weights& w, const Rounded& x, const float* y, int64_t y_stride, int64_t begin, int64_t end) {
-  const double chain = static_cast<double>(w.columns) / 32 + 3 + 4;
+  const double additions = static_cast<double>(w.columns) / 32 * (w.terms.empty() ? 1 : 2);
+  const double chain = additions + 3 + 4;
   expect_sums(
       w, x.view.tokens, y, y_stride, begin, end, chain * 0x1p-24, [&](int64_t t, int64_t i) { return x.at(t, i); },
       [&](int64_t o, int64_t i) { return double{w.decoded[o * w.columns + i]}; });

@@ -11,6 +11,7 @@
 
 #include "base/rng.h"
 #include "format/quantize_q4_0.h"
+#include "format/quantize_q4_1.h"
 #include "format/quantize_q8_0.h"
 #include "format/quantize_sparse.h"
 #include "kernels/kernels.h"
@@ -33,6 +34,7 @@ struct Weights {
   std::function<void(const Table&, const Int8Tokens&, const std::byte*, float*, int64_t, int64_t, int64_t)> multiply;
   std::function<void(const WideKernels&, const WideTokens&, const std::byte*, float*, int64_t, int64_t, int64_t)>
       multiply_wide;
+  std::vector<float> terms = {};  ///< magnitude of what a product is the sum of, where that is more than one number
 };
 
 inline std::vector<float> random_weights(int64_t count, int kept_of_64, uint64_t seed) {
@@ -84,12 +86,26 @@ Weights blocks(const char* name, int64_t rows, int64_t columns, void (*pack)(std
   return w;
 }
 
+/// |d n| + |m| of each weight: the products with both are added up apart.
+inline std::vector<float> terms_q4_1(const Weights& w) {
+  std::vector<float> terms(w.decoded.size());
+  const auto* blocks = reinterpret_cast<const BlockQ4_1*>(w.bytes.data());
+  for (size_t i = 0; i < terms.size(); ++i) {
+    const float m = std::abs(to_float(blocks[i / BlockQ4_1::kWeights].minimum));
+    terms[i] = std::abs(w.decoded[i]) + 2 * m;  // |d n| is at most |d n + m| + |m|
+  }
+  return terms;
+}
+
 inline std::vector<Weights> all_weights(int64_t rows, int64_t columns) {
   std::vector<Weights> all;
   all.push_back(blocks<BlockQ8_0>("Q8_0", rows, columns, quantize_q8_0, dequantize_q8_0, &Table::matmul_q8_0,
                                   &WideKernels::matmul_q8_0));
   all.push_back(blocks<BlockQ4_0>("Q4_0", rows, columns, quantize_q4_0, dequantize_q4_0, &Table::matmul_q4_0,
                                   &WideKernels::matmul_q4_0));
+  all.push_back(blocks<BlockQ4_1>("Q4_1", rows, columns, quantize_q4_1, dequantize_q4_1, &Table::matmul_q4_1,
+                                  &WideKernels::matmul_q4_1));
+  all.back().terms = terms_q4_1(all.back());
   for (const int nonzeros : {4, 8, 12, 16}) {
     if (columns % 64 != 0) break;
     all.push_back(sparse(SparseBits::k4, nonzeros, rows, columns));
@@ -99,7 +115,7 @@ inline std::vector<Weights> all_weights(int64_t rows, int64_t columns) {
 }
 
 /// Outputs [begin, end) of y [tokens, y_stride] are sums of x(t, i) * weight(o, i) over the columns, each within `allowed`
-/// of the sum of the magnitudes; the others are still NaN.
+/// of the sum of the terms' magnitudes; the others are still NaN.
 void expect_sums(const Weights& w, int64_t tokens, const float* y, int64_t y_stride, int64_t begin, int64_t end,
                  double allowed, auto x, auto weight) {
   for (int64_t t = 0; t < tokens; ++t) {
@@ -113,7 +129,7 @@ void expect_sums(const Weights& w, int64_t tokens, const float* y, int64_t y_str
       for (int64_t i = 0; i < w.columns; ++i) {
         const double product = x(t, i) * weight(o, i);
         sum += product;
-        magnitude += std::abs(product);
+        magnitude += w.terms.empty() ? std::abs(product) : std::abs(x(t, i)) * double{w.terms[o * w.columns + i]};
       }
       ASSERT_LE(std::abs(got - sum), allowed * magnitude) << "token " << t << " output " << o;
     }

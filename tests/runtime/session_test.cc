@@ -67,7 +67,7 @@ struct Loaded {
 
 /// Everything a config can vary in what a session does.
 std::vector<TinyModelOptions> variants() {
-  std::vector<TinyModelOptions> all(12);
+  std::vector<TinyModelOptions> all(13);
   all[1].config.ring.global_rope = true;
   all[2].config.tie_word_embeddings = false;
   all[3].matrices = GgufType::kBF16;
@@ -85,6 +85,7 @@ std::vector<TinyModelOptions> variants() {
   all[10].config.ring.global_rope = true;
   all[10].config.ring.top_pages_run = 1;
   all[11].matrices = GgufType::kQ4_0;
+  all[12].matrices = GgufType::kQ4_1;
   for (const char* architecture : testing::kImportedArchitectures) {
     all.emplace_back().config = testing::tiny_imported_config(architecture);
   }
@@ -121,7 +122,7 @@ TEST(Session, MatchesThePlainModel) {
     SCOPED_TRACE("variant " + std::to_string(options.seed - 1));
     const Loaded loaded(options);
     const std::vector<int32_t> ids = random_ids(kTokens, options.config.vocab_size, options.seed);
-    const bool quantised = options.matrices == GgufType::kQ8_0 || options.matrices == GgufType::kQ4_0;
+    const bool quantised = gguf_block_elements(options.matrices) > 1;
     expect_logits(loaded.logits(ids), testing::naive_logits(options.config, loaded.weights, ids), quantised);
   }
 }

@@ -2,53 +2,24 @@
 
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 
+#include "base/float16.h"
 #include "base/rng.h"
 #include "format/config_gguf.h"
-#include "format/quantize_q4_0.h"
-#include "format/quantize_q8_0.h"
+#include "format/dense_encoding.h"
+#include "format/dequantize.h"
 #include "format/tokenizer_gguf.h"
 #include "model/tensors.h"
 
 namespace ringflash::testing {
 namespace {
 
-template <typename T>
-std::vector<std::byte> to_bytes(const std::vector<T>& values) {
-  std::vector<std::byte> bytes(values.size() * sizeof(T));
-  std::memcpy(bytes.data(), values.data(), bytes.size());
-  return bytes;
-}
-
 /// Stores `values` as `type` and rounds them to what was stored.
 std::vector<std::byte> store(std::vector<float>& values, GgufType type) {
-  switch (type) {
-    case GgufType::kF32:
-      return to_bytes(values);
-    case GgufType::kF16:
-      return to_bytes(std::vector<fp16>(values.size()));
-    case GgufType::kBF16: {
-      std::vector<bf16> stored(values.size());
-      for (size_t i = 0; i < values.size(); ++i) values[i] = to_float(stored[i] = to_bf16(values[i]));
-      return to_bytes(stored);
-    }
-    case GgufType::kQ8_0: {
-      std::vector<BlockQ8_0> stored(values.size() / BlockQ8_0::kWeights);
-      quantize_q8_0(values, stored);
-      dequantize_q8_0(stored, values);
-      return to_bytes(stored);
-    }
-    case GgufType::kQ4_0: {
-      std::vector<BlockQ4_0> stored(values.size() / BlockQ4_0::kWeights);
-      quantize_q4_0(values, stored);
-      dequantize_q4_0(stored, values);
-      return to_bytes(stored);
-    }
-    default:
-      break;
-  }
-  RF_UNREACHABLE();
+  if (type == GgufType::kF16) return std::vector<std::byte>(values.size() * sizeof(fp16));
+  const std::vector<std::byte> bytes = encode(values, type);
+  values = read_floats({"", type, {std::ssize(values)}, bytes}).value();
+  return bytes;
 }
 
 /// Random values that keep activations near 1: gains around 1, matrices with rows of unit length. Routers are

@@ -38,6 +38,7 @@ TEST(TokenizerJson, ByteLevelVocabulariesComeBack) {
   Vocabulary v = testing::byte_level_vocabulary({{"h", "e"}, {"he", "l"}});
   v.chat_template = "{{ messages }}";
   v.whole_words_first = true;
+  v.composes = true;
   const TokenizerConfig config = parse_tokenizer_config(to_tokenizer_config(v)).value();
   const auto read = parse_tokenizer_json(to_tokenizer_json(v), config);
   ASSERT_TRUE(read) << read.error().message;
@@ -54,6 +55,7 @@ TEST(TokenizerJson, ReadsWhatOthersWrite) {
   EXPECT_EQ(v.split_patterns, named_split_rules("smollm").value().patterns);
   EXPECT_EQ(v.merges, (std::vector<std::pair<std::string, std::string>>{{"h", "e"}, {"he", "l"}}));
   EXPECT_EQ(v.eos_id, v.bos_id + 1);
+  EXPECT_TRUE(v.composes);
 }
 
 TEST(TokenizerJson, BosComesFromThePostProcessorToo) {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "format/quantize_q4_0.h"
+#include "format/quantize_q4_1.h"
 #include "format/quantize_q8_0.h"
 #include "format/quantize_sparse.h"
 #include "kernels/ref/ref.h"
@@ -21,6 +22,18 @@ void multiply_row(const Int8Tokens& x, const float* row, float* y, int64_t y_str
     double sum = 0;
     for (int64_t i = 0; i < x.in; ++i) sum += activation(x, t, i) * double{row[i]};
     y[t * y_stride] = static_cast<float>(sum);
+  }
+}
+
+/// Columns [out_begin, out_end) of y, given rows of blocks.
+template <typename Block>
+void multiply_blocks(const Int8Tokens& x, const Block* w, void (*unpack)(std::span<const Block>, std::span<float>),
+                     float* y, int64_t y_stride, int64_t out_begin, int64_t out_end) {
+  std::vector<float> row(static_cast<size_t>(x.in));
+  const int64_t blocks = x.in / Block::kWeights;
+  for (int64_t o = out_begin; o < out_end; ++o) {
+    unpack({w + o * blocks, static_cast<size_t>(blocks)}, row);
+    multiply_row(x, row.data(), y + o, y_stride);
   }
 }
 
@@ -49,22 +62,17 @@ void round_to_int8(const float* x, int64_t tokens, int64_t in, int64_t begin, in
 
 void matmul_q8_0(const Int8Tokens& x, const BlockQ8_0* w, float* y, int64_t y_stride, int64_t out_begin,
                  int64_t out_end) {
-  std::vector<float> row(static_cast<size_t>(x.in));
-  const int64_t blocks = x.in / BlockQ8_0::kWeights;
-  for (int64_t o = out_begin; o < out_end; ++o) {
-    dequantize_q8_0({w + o * blocks, static_cast<size_t>(blocks)}, row);
-    multiply_row(x, row.data(), y + o, y_stride);
-  }
+  multiply_blocks(x, w, dequantize_q8_0, y, y_stride, out_begin, out_end);
 }
 
 void matmul_q4_0(const Int8Tokens& x, const BlockQ4_0* w, float* y, int64_t y_stride, int64_t out_begin,
                  int64_t out_end) {
-  std::vector<float> row(static_cast<size_t>(x.in));
-  const int64_t blocks = x.in / BlockQ4_0::kWeights;
-  for (int64_t o = out_begin; o < out_end; ++o) {
-    dequantize_q4_0({w + o * blocks, static_cast<size_t>(blocks)}, row);
-    multiply_row(x, row.data(), y + o, y_stride);
-  }
+  multiply_blocks(x, w, dequantize_q4_0, y, y_stride, out_begin, out_end);
+}
+
+void matmul_q4_1(const Int8Tokens& x, const BlockQ4_1* w, float* y, int64_t y_stride, int64_t out_begin,
+                 int64_t out_end) {
+  multiply_blocks(x, w, dequantize_q4_1, y, y_stride, out_begin, out_end);
 }
 
 void matmul_sparse(const Int8Tokens& x, const SparseFormat& format, const std::byte* blocks, float* y,

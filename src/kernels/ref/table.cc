@@ -13,6 +13,7 @@ const Table kTable = {
     .round_to_int8 = round_to_int8,
     .matmul_q8_0 = matmul_q8_0,
     .matmul_q4_0 = matmul_q4_0,
+    .matmul_q4_1 = matmul_q4_1,
     .matmul_sparse = matmul_sparse,
     .rms_norm = rms_norm,
     .swiglu = swiglu,

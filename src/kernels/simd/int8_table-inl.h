@@ -12,6 +12,7 @@ void add_int8(Table& table) {
   table.round_to_int8 = round_to_int8;
   table.matmul_q8_0 = matmul_q8_0;
   table.matmul_q4_0 = matmul_q4_0;
+  table.matmul_q4_1 = matmul_q4_1;
   table.matmul_sparse = matmul_sparse;
 }
 

@@ -1,9 +1,10 @@
-// Products with Q8_0 and Q4_0 weights and activations of 8 bits. Rows lie one after another, blocks along a row: lanes
+// Products with Q8_0, Q4_0 and Q4_1 weights and activations of 8 bits. Rows lie one after another, blocks along a row: lanes
 // hold parts of a row's sum. Lane l sums its share of each block in turn, and the lanes are added at the end, halves
 // first, whichever tile a result falls into.
 #pragma once
 
 #include "format/block_q4_0.h"
+#include "format/block_q4_1.h"
 #include "format/block_q8_0.h"
 #include "kernels/kernels.h"
 #include "kernels/simd/bytes-inl.h"
@@ -17,10 +18,27 @@ inline constexpr int kInt8Tokens = RF_LANES == 8 ? 2 : 4;
 inline constexpr int kGroupVecs = kInt8Group / kBytes;
 inline constexpr int kScaleVecs = RF_LANES == 16 ? 1 : 2;
 
-/// A row's weights of a group. Where dot_unsigned() wants them unsigned, the format's bias has been added.
+/// A row's weights of a group. Where dot_unsigned() wants them unsigned, the format's bias has been added. Of formats
+/// without a minimum nobody reads it.
 struct GroupWeights {
   Bytes values[kGroupVecs];
   Vec scales[kScaleVecs];
+  Vec minima[kScaleVecs] = {};
+};
+
+/// What formats say of themselves: whether values are unsigned, of which kBias has been added, and whether each block has a
+/// minimum.
+struct SignedFormat {
+  static constexpr bool kUnsigned = false, kMinimum = false;
+  static constexpr int kBias = 0;
+};
+template <int bias>
+struct UnsignedFormat : SignedFormat {
+  static constexpr bool kUnsigned = true;
+  static constexpr int kBias = bias;
+};
+struct MinimumFormat : UnsignedFormat<0> {
+  static constexpr bool kMinimum = true;
 };
 
 #if RF_LANES == 16
@@ -29,32 +47,42 @@ inline __mmask64 first_bytes(int count) {
   return (__mmask64{1} << count) - 1;
 }
 
-/// Two scales, eight lanes each, from the first 32 bytes of a vector.
-inline Vec spread_scales(__m256i bytes, int second) {
-  const __m256i first_places = _mm256_set1_epi16(0x0100);
-  const __m256i places = _mm256_inserti128_si256(
-      first_places, _mm_set1_epi16(static_cast<short>((second + 1) << 8 | second)), 1);
-  return (Vec)_mm512_maskz_cvtph_ps(0xffff, _mm256_permutexvar_epi8(places, bytes));
+/// Two scales, eight lanes each, from the first 32 bytes of a vector, where they begin at `first` and `second`.
+inline Vec spread_scales(__m512i bytes, int first, int second) {
+  const auto pair = [](int place) { return _mm_set1_epi16(static_cast<short>((place + 1) << 8 | place)); };
+  const __m256i places = _mm256_inserti128_si256(_mm256_castsi128_si256(pair(first)), pair(second), 1);
+  return (Vec)_mm512_maskz_cvtph_ps(0xffff, _mm256_permutexvar_epi8(places, _mm512_castsi512_si256(bytes)));
 }
 
-struct FormatQ4_0 {
+/// The halves of bytes kFirst to kFirst + 15 of two blocks of kSize bytes.
+template <int kFirst, int kSize>
+inline Bytes spread_halves(__m512i bytes) {
+  const __m128i counting = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i first = _mm512_broadcast_i32x4(_mm_add_epi8(counting, _mm_set1_epi8(kFirst)));
+  const __m512i places = _mm512_mask_add_epi8(first, 0xffffffff00000000, first, _mm512_set1_epi8(kSize));
+  const __m512i shifts = _mm512_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4, 0, 0, 0, 0, 4, 4, 4, 4);
+  const __m512i halves = _mm512_srlv_epi32(_mm512_permutexvar_epi8(places, bytes), shifts);
+  return (Bytes)_mm512_and_si512(halves, _mm512_set1_epi8(15));
+}
+
+struct FormatQ4_0 : UnsignedFormat<8> {
   using Block = BlockQ4_0;
-  static constexpr int kBias = 8;
   static GroupWeights load(const Block* block, int blocks) {
     const __m512i raw = _mm512_maskz_loadu_epi8(first_bytes(blocks * 18), block);
-    const __m128i counting = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i first = _mm512_broadcast_i32x4(_mm_add_epi8(counting, _mm_set1_epi8(2)));
-    const __m512i places = _mm512_mask_add_epi8(first, 0xffffffff00000000, first, _mm512_set1_epi8(18));
-    const __m512i shifts = _mm512_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4, 0, 0, 0, 0, 4, 4, 4, 4);
-    const __m512i halves = _mm512_srlv_epi32(_mm512_permutexvar_epi8(places, raw), shifts);
-    return {{(Bytes)_mm512_and_si512(halves, _mm512_set1_epi8(15))},
-            {spread_scales(_mm512_castsi512_si256(raw), 18)}};
+    return {{spread_halves<2, 18>(raw)}, {spread_scales(raw, 0, 18)}};
   }
 };
 
-struct FormatQ8_0 {
+struct FormatQ4_1 : MinimumFormat {
+  using Block = BlockQ4_1;
+  static GroupWeights load(const Block* block, int blocks) {
+    const __m512i raw = _mm512_maskz_loadu_epi8(first_bytes(blocks * 20), block);
+    return {{spread_halves<4, 20>(raw)}, {spread_scales(raw, 0, 20)}, {spread_scales(raw, 2, 22)}};
+  }
+};
+
+struct FormatQ8_0 : UnsignedFormat<128> {
   using Block = BlockQ8_0;
-  static constexpr int kBias = 128;
   static GroupWeights load(const Block* block, int blocks) {
     const bool both = blocks == 2;
     const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block[0].values));
@@ -73,25 +101,40 @@ inline Vec broadcast_scale(fp16 scale) {
   return (Vec)_mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(scale.bits)));
 }
 
-struct FormatQ4_0 {
+inline Bytes spread_halves(const uint8_t* bytes) {
+  const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+  const __m256i halves =
+      _mm256_srlv_epi32(_mm256_broadcastsi128_si256(raw), _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4));
+  return (Bytes)_mm256_and_si256(halves, _mm256_set1_epi8(15));
+}
+
+struct FormatQ4_0 : UnsignedFormat<8> {
   using Block = BlockQ4_0;
-  static constexpr int kBias = 8;
   static GroupWeights load(const Block* block, int blocks) {
     GroupWeights w{};
     for (int i = 0; i < blocks; ++i) {
-      const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block[i].values));
-      const __m256i halves =
-          _mm256_srlv_epi32(_mm256_broadcastsi128_si256(raw), _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4));
-      w.values[i] = (Bytes)_mm256_and_si256(halves, _mm256_set1_epi8(15));
+      w.values[i] = spread_halves(block[i].values);
       w.scales[i] = broadcast_scale(block[i].scale);
     }
     return w;
   }
 };
 
-struct FormatQ8_0 {
+struct FormatQ4_1 : MinimumFormat {
+  using Block = BlockQ4_1;
+  static GroupWeights load(const Block* block, int blocks) {
+    GroupWeights w{};
+    for (int i = 0; i < blocks; ++i) {
+      w.values[i] = spread_halves(block[i].values);
+      w.scales[i] = broadcast_scale(block[i].scale);
+      w.minima[i] = broadcast_scale(block[i].minimum);
+    }
+    return w;
+  }
+};
+
+struct FormatQ8_0 : SignedFormat {
   using Block = BlockQ8_0;
-  static constexpr int kBias = 0;
   static GroupWeights load(const Block* block, int blocks) {
     GroupWeights w{};
     for (int i = 0; i < blocks; ++i) {
@@ -108,9 +151,8 @@ inline Vec broadcast_scale(fp16 scale) {
   return (Vec)vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(scale.bits)));
 }
 
-struct FormatQ4_0 {
+struct FormatQ4_0 : SignedFormat {
   using Block = BlockQ4_0;
-  static constexpr int kBias = 0;
   static GroupWeights load(const Block* block, int blocks) {
     GroupWeights w{};
     for (int i = 0; i < blocks; ++i) {
@@ -123,9 +165,23 @@ struct FormatQ4_0 {
   }
 };
 
-struct FormatQ8_0 {
+struct FormatQ4_1 : MinimumFormat {
+  using Block = BlockQ4_1;
+  static GroupWeights load(const Block* block, int blocks) {
+    GroupWeights w{};
+    for (int i = 0; i < blocks; ++i) {
+      const uint8x16_t raw = vld1q_u8(block[i].values);
+      w.values[2 * i] = (Bytes)vandq_u8(raw, vdupq_n_u8(15));
+      w.values[2 * i + 1] = (Bytes)vshrq_n_u8(raw, 4);
+      w.scales[i] = broadcast_scale(block[i].scale);
+      w.minima[i] = broadcast_scale(block[i].minimum);
+    }
+    return w;
+  }
+};
+
+struct FormatQ8_0 : SignedFormat {
   using Block = BlockQ8_0;
-  static constexpr int kBias = 0;
   static GroupWeights load(const Block* block, int blocks) {
     GroupWeights w{};
     for (int i = 0; i < blocks; ++i) {
@@ -168,22 +224,25 @@ template <typename Format, int kTokens, int kRows>
 #pragma GCC unroll 2
       for (int s = 0; s < kScaleVecs; ++s) {
         Bytes q[kVecs];
-        VecI offset{};
+        VecI offset{}, total{};  // what takes the bias out; the sum of q
 #pragma GCC unroll 2
         for (int v = 0; v < kVecs; ++v) {
           q[v] = load_signed(values + (s * kVecs + v) * kBytes);
           const Bytes bias = Bytes{} + static_cast<int8_t>(Format::kBias);
           if constexpr (Format::kBias != 0) offset -= dot_unsigned(VecI{}, bias, q[v]);
+          if constexpr (Format::kMinimum) total = dot_unsigned(total, Bytes{} + int8_t{1}, q[v]);
         }
+        const Vec scaled_total = __builtin_convertvector(total, Vec) * scale;
 #pragma GCC unroll 4
         for (int r = 0; r < kRows; ++r) {
           VecI dot = offset;
 #pragma GCC unroll 2
           for (int v = 0; v < kVecs; ++v) {
             const Bytes weights = rows[r].values[s * kVecs + v];
-            dot = Format::kBias != 0 ? dot_unsigned(dot, weights, q[v]) : dot_gathered(dot, q[v], weights);
+            dot = Format::kUnsigned ? dot_unsigned(dot, weights, q[v]) : dot_gathered(dot, q[v], weights);
           }
           sums[t * kRows + r] += __builtin_convertvector(dot, Vec) * (rows[r].scales[s] * scale);
+          if constexpr (Format::kMinimum) sums[t * kRows + r] += scaled_total * rows[r].minima[s];
         }
       }
     }
@@ -238,6 +297,11 @@ inline void matmul_q8_0(const Int8Tokens& x, const BlockQ8_0* w, float* y, int64
 inline void matmul_q4_0(const Int8Tokens& x, const BlockQ4_0* w, float* y, int64_t y_stride, int64_t out_begin,
                         int64_t out_end) {
   matmul_int8<FormatQ4_0>(x, w, y, y_stride, out_begin, out_end);
+}
+
+inline void matmul_q4_1(const Int8Tokens& x, const BlockQ4_1* w, float* y, int64_t y_stride, int64_t out_begin,
+                        int64_t out_end) {
+  matmul_int8<FormatQ4_1>(x, w, y, y_stride, out_begin, out_end);
 }
 
 }  // namespace ringflash::kernels::RF_ISA

@@ -97,6 +97,10 @@ inline void matmul_wide_q4_0(const WideTokens& x, const BlockQ4_0* w, float* y, 
                              int64_t out_end) {
   matmul_wide(x, RowFormat<RowQ4_0>{w, x.in / BlockQ4_0::kWeights}, y, y_stride, out_begin, out_end);
 }
+inline void matmul_wide_q4_1(const WideTokens& x, const BlockQ4_1* w, float* y, int64_t y_stride, int64_t out_begin,
+                             int64_t out_end) {
+  matmul_wide(x, RowFormat<RowQ4_1>{w, x.in / BlockQ4_1::kWeights}, y, y_stride, out_begin, out_end);
+}
 
 template <int N, typename Codec>
 inline void matmul_wide_sparse_as(const WideTokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
@@ -120,6 +124,7 @@ inline constexpr WideKernels kWideKernels = {
     .matmul_bf16 = matmul_wide_bf16,
     .matmul_q8_0 = matmul_wide_q8_0,
     .matmul_q4_0 = matmul_wide_q4_0,
+    .matmul_q4_1 = matmul_wide_q4_1,
     .matmul_sparse = matmul_wide_sparse,
 };
 

@@ -24,6 +24,7 @@ const Table kTable = {
     .round_to_int8 = nullptr,  // int8_table-inl.h's
     .matmul_q8_0 = nullptr,
     .matmul_q4_0 = nullptr,
+    .matmul_q4_1 = nullptr,
     .matmul_sparse = nullptr,
     .rms_norm = rms_norm,
     .swiglu = swiglu,

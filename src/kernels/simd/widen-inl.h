@@ -2,6 +2,7 @@
 #pragma once
 
 #include "format/block_q4_0.h"
+#include "format/block_q4_1.h"
 #include "format/block_q8_0.h"
 #include "kernels/simd/attention_tile-inl.h"
 #include "kernels/simd/sparse_codec-inl.h"
@@ -68,6 +69,19 @@ struct RowQ4_0 {
     const __m128i high = _mm_and_si128(_mm_srli_epi16(raw, 4), _mm_set1_epi8(15));
     const __m128i bias = _mm_set1_epi8(8);
     return scaled_slots(_mm_sub_epi8(low, bias), _mm_sub_epi8(high, bias), block->scale);
+  }
+};
+
+struct RowQ4_1 {
+  using Block = BlockQ4_1;
+  static constexpr int64_t kWeights = Block::kWeights;
+  static Vec load(const Block* block) {
+    const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block->values));
+    const __m512 low = integers(_mm_and_si128(raw, _mm_set1_epi8(15)));
+    const __m512 high = integers(_mm_and_si128(_mm_srli_epi16(raw, 4), _mm_set1_epi8(15)));
+    const __m512 scale = fp16_scale(block->scale), minimum = fp16_scale(block->minimum);
+    return reinterpret_cast<Vec>(to_bf16(reinterpret_cast<Vec>(low * scale + minimum),
+                                         reinterpret_cast<Vec>(high * scale + minimum)));
   }
 };
 

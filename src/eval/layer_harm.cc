@@ -1,0 +1,64 @@
+#include "eval/layer_harm.h"
+
+#include <algorithm>
+
+#include "eval/perplexity.h"
+
+namespace ringflash {
+namespace {
+
+/// The model with those of its ring layers full that are not `ring`.
+Result<Model> load_with_ring(const std::filesystem::path& file, int64_t ring) {
+  return Model::load(file, [ring](ModelConfig& config) {
+    for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+      AttentionKind& kind = config.attention[static_cast<size_t>(layer)];
+      if (kind == AttentionKind::kRing && layer != ring) kind = AttentionKind::kFull;
+    }
+  });
+}
+
+std::vector<int64_t> ring_layers(const ModelConfig& config) {
+  std::vector<int64_t> layers;
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    if (config.attention[static_cast<size_t>(layer)] == AttentionKind::kRing) layers.push_back(layer);
+  }
+  return layers;
+}
+
+}  // namespace
+
+std::vector<int64_t> HarmReport::worst(int64_t count) const {
+  std::vector<LayerHarm> sorted = layers;
+  std::ranges::stable_sort(sorted, std::ranges::greater(), &LayerHarm::bits_per_byte);
+  sorted.resize(std::min(sorted.size(), static_cast<size_t>(count)));
+  std::vector<int64_t> chosen;
+  for (const LayerHarm& each : sorted) chosen.push_back(each.layer);
+  std::ranges::sort(chosen);
+  return chosen;
+}
+
+Result<HarmReport> measure_layer_harm(const std::filesystem::path& model_file, Executor& executor, std::string_view text,
+                                      const std::function<void(int64_t, int64_t)>& progress) {
+  RF_TRY(const Model converted, Model::load(model_file));
+  const std::vector<int64_t> layers = ring_layers(converted.config());
+  const int64_t runs = std::ssize(layers) + 1;
+  int64_t finished = 0;
+  const auto score = [&](int64_t ring) -> Result<double> {
+    RF_TRY(const Model model, load_with_ring(model_file, ring));
+    RF_TRY(const PerplexityReport report, evaluate_perplexity(model, executor, text, {}, [&](int64_t done, int64_t total) {
+             progress(finished * total + done, runs * total);
+           }));
+    ++finished;
+    return report.bits_per_byte();
+  };
+  HarmReport report;
+  constexpr int64_t kNone = -1;
+  RF_TRY(report.full_bits_per_byte, score(kNone));
+  for (const int64_t layer : layers) {
+    RF_TRY(const double bits_per_byte, score(layer));
+    report.layers.push_back({layer, bits_per_byte});
+  }
+  return report;
+}
+
+}  // namespace ringflash
