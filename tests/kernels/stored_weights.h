@@ -90,7 +90,7 @@ inline std::vector<Weights> all_weights(int64_t rows, int64_t columns) {
                                   &WideKernels::matmul_q8_0));
   all.push_back(blocks<BlockQ4_0>("Q4_0", rows, columns, quantize_q4_0, dequantize_q4_0, &Table::matmul_q4_0,
                                   &WideKernels::matmul_q4_0));
-  for (const int nonzeros : {4, 8, 12, 16}) {
+  for (const int nonzeros : {4, 8, 12, 16, 32, 45, 64}) {
     if (columns % 64 != 0) break;
     all.push_back(sparse(SparseBits::k4, nonzeros, rows, columns));
     all.push_back(sparse(SparseBits::k8, nonzeros, rows, columns));
