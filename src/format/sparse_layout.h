@@ -83,14 +83,14 @@ class BitmapLayout {
   }
 
   void store_entry(std::byte* block, int n, int64_t r, int input, int value) const {
-    std::byte* values = block + r * parts_.row_bytes;
+    std::byte* values = block + parts_.values(kBits, r);
     if (!parts_.has_bitmaps()) {
       n = input;
     } else {
       block[parts_.bitmaps + r * 8 + input / 8] |= static_cast<std::byte>(1 << input % 8);
     }
     if constexpr (kBits == SparseBits::k4) {
-      values[n / 2] ^= static_cast<std::byte>((value & 15) << (n % 2 * 4));
+      values[n] ^= static_cast<std::byte>((value & 15) << (r % 2 * 4));
     } else {
       values[n] = static_cast<std::byte>(value);
     }
@@ -105,8 +105,8 @@ class BitmapLayout {
   static constexpr int64_t kScaleBytes = kBits == SparseBits::k4 ? 1 : 2;
 
   int value(const std::byte* block, int n, int64_t r) const {
-    const std::byte* values = block + r * parts_.row_bytes;
-    if constexpr (kBits == SparseBits::k4) return (static_cast<int>(values[n / 2]) >> (n % 2 * 4) & 15) - 8;
+    const std::byte* values = block + parts_.values(kBits, r);
+    if constexpr (kBits == SparseBits::k4) return (static_cast<int>(values[n]) >> (r % 2 * 4) & 15) - 8;
     return static_cast<int8_t>(values[n]);
   }
 

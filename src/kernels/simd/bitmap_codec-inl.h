@@ -34,16 +34,12 @@ class BitmapCodec {
 #if RF_LANES == 16
   /// The weights of row r plus kBias.
   [[gnu::always_inline]] __m512i expand_unsigned(const std::byte* block, int64_t r) const {
-    const std::byte* at = block + r * parts_.row_bytes;
-    __m512i values;
+    __m512i values = _mm512_loadu_si512(block + parts_.values(kBits, r));
     if constexpr (kBits == SparseBits::k4) {
-      const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
-      const __m512i words = _mm512_maskz_cvtepu8_epi16(~__mmask32{0}, raw);
-      // (words | words << 4) & 0x0f0f
-      values = _mm512_ternarylogic_epi32(words, _mm512_maskz_slli_epi16(~__mmask32{0}, words, 4),
-                                         _mm512_set1_epi8(15), 0xa8);
+      if (r % 2 != 0) values = _mm512_srli_epi32(values, 4);
+      values = _mm512_and_si512(values, _mm512_set1_epi8(15));
     } else {
-      values = _mm512_xor_si512(_mm512_loadu_si512(at), _mm512_set1_epi8(-128));
+      values = _mm512_xor_si512(values, _mm512_set1_epi8(-128));
     }
     if (!parts_.has_bitmaps()) return values;
     uint64_t bits;
@@ -59,16 +55,10 @@ class BitmapCodec {
   /// The 64 weights of row r.
   void expand(const std::byte* block, int64_t r, int8_t* out) const {
     int8_t values[kSparseInputs + 16];  // eight at a time are read as sixteen
-    const std::byte* at = block + r * parts_.row_bytes;
+    __builtin_memcpy(values, block + parts_.values(kBits, r), kSparseInputs);
     if constexpr (kBits == SparseBits::k4) {
-      uint8_t raw[kSparseInputs / 2];
-      __builtin_memcpy(raw, at, sizeof raw);
-      for (int i = 0; i < kSparseInputs / 2; ++i) {
-        values[2 * i] = static_cast<int8_t>((raw[i] & 15) - 8);
-        values[2 * i + 1] = static_cast<int8_t>((raw[i] >> 4) - 8);
-      }
-    } else {
-      __builtin_memcpy(values, at, kSparseInputs);
+      const int shift = r % 2 * 4;
+      for (int i = 0; i < kSparseInputs; ++i) values[i] = static_cast<int8_t>((values[i] >> shift & 15) - 8);
     }
     if (!parts_.has_bitmaps()) {
       __builtin_memcpy(out, values, kSparseInputs);

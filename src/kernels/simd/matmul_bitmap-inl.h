@@ -64,6 +64,7 @@ struct BitmapProduct {
       alignas(64) float scales[kSparseRows];
       codec.scales(block, scales);
       store(scales, load(scales) * broadcast(x.scales[at]));
+      asm("" : "+m"(scales));  // read from memory: shuffles would take the port that expansion needs
 #pragma GCC unroll 16
       for (int r = 0; r < kSparseRows; ++r) {
         const VecI dot = dot_unsigned(offset, (Bytes)codec.expand_unsigned(block, r), q);
