@@ -11,8 +11,6 @@
 namespace ringflash::bench {
 namespace {
 
-constexpr int kKept = 12;
-
 template <typename Block>
 AlignedVector<std::byte> pack_blocks(std::span<const float> weights,
                                      void (*quantise)(std::span<const float>, std::span<Block>)) {
@@ -28,9 +26,27 @@ AlignedVector<std::byte> pack_bf16(std::span<const float> weights) {
   return bytes;
 }
 
+/// Keeps the `kept` largest of each 64 weights; the others become 0.
+void prune(int kept, std::span<float> weights) {
+  for (size_t first = 0; first < weights.size(); first += kSparseInputs) {
+    float sizes[kSparseInputs];
+    const std::span<float> group = weights.subspan(first, kSparseInputs);
+    std::transform(group.begin(), group.end(), sizes, [](float w) { return std::abs(w); });
+    std::nth_element(sizes, sizes + kept - 1, sizes + kSparseInputs, std::greater<>());
+    int left = kept;  // equal magnitudes may leave more than that
+    for (float& w : group) {
+      if (std::abs(w) < sizes[kept - 1] || left == 0) {
+        w = 0;
+      } else {
+        --left;
+      }
+    }
+  }
+}
+
 AlignedVector<std::byte> pack_sparse(const SparseFormat& format, std::span<const float> weights) {
   std::vector<float> pruned(weights.begin(), weights.end());
-  prune_to_12_of_64(pruned);
+  prune(format.shape.nonzeros, pruned);
   AlignedVector<std::byte> bytes(static_cast<size_t>(format.bytes()));
   quantize(format, pruned.data(), {0, format.shape.row_blocks()}, bytes.data()).value();
   return bytes;
@@ -46,6 +62,7 @@ GgufType type_of(StoredFormat format) {
       return GgufType::kQ4_0;
     case StoredFormat::kS8:
     case StoredFormat::kS4:
+    case StoredFormat::kS4Half:
       return GgufType::kI8;
   }
   RF_UNREACHABLE();
@@ -65,32 +82,18 @@ std::string to_string(StoredFormat format) {
       return "s8";
     case StoredFormat::kS4:
       return "s4";
+    case StoredFormat::kS4Half:
+      return "s4_32";
   }
   RF_UNREACHABLE();
 }
 
-void prune_to_12_of_64(std::span<float> weights) {
-  for (size_t first = 0; first < weights.size(); first += kSparseInputs) {
-    float sizes[kSparseInputs];
-    const std::span<float> group = weights.subspan(first, kSparseInputs);
-    std::transform(group.begin(), group.end(), sizes, [](float w) { return std::abs(w); });
-    std::nth_element(sizes, sizes + kKept - 1, sizes + kSparseInputs, std::greater<>());
-    int left = kKept;  // equal magnitudes may leave more than the twelve
-    for (float& w : group) {
-      if (std::abs(w) < sizes[kKept - 1] || left == 0) {
-        w = 0;
-      } else {
-        --left;
-      }
-    }
-  }
-}
-
 WeightMatrix describe(StoredFormat format, int64_t rows, int64_t columns, float largest) {
   WeightMatrix matrix{type_of(format), nullptr, rows, columns, {}};
-  const bool s4 = format == StoredFormat::kS4;
+  const bool s4 = format != StoredFormat::kS8;
+  const int kept = format == StoredFormat::kS4Half ? 32 : 12;
   if (matrix.type == GgufType::kI8) {
-    matrix.sparse = {s4 ? SparseBits::k4 : SparseBits::k8, {rows, columns, kKept}, s4 ? s4_base_exponent(largest) : 0};
+    matrix.sparse = {s4 ? SparseBits::k4 : SparseBits::k8, {rows, columns, kept}, s4 ? s4_base_exponent(largest) : 0};
   }
   return matrix;
 }

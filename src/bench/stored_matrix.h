@@ -10,15 +10,12 @@
 
 namespace ringflash::bench {
 
-enum class StoredFormat { kBF16, kQ8_0, kQ4_0, kS8, kS4 };
+enum class StoredFormat { kBF16, kQ8_0, kQ4_0, kS8, kS4, kS4Half };
 inline constexpr StoredFormat kStoredFormats[] = {StoredFormat::kBF16, StoredFormat::kQ8_0, StoredFormat::kQ4_0,
-                                                  StoredFormat::kS8, StoredFormat::kS4};
+                                                  StoredFormat::kS8, StoredFormat::kS4, StoredFormat::kS4Half};
 
-/// "bf16", "q8_0", "q4_0", "s8", "s4".
+/// "bf16", "q8_0", "q4_0", "s8", "s4": sparse ones keep 12 of 64 weights, but for "s4_32", which keeps 32.
 std::string to_string(StoredFormat format);
-
-/// Keeps the 12 largest of each 64 weights; the others become 0. weights is [..., a multiple of 64].
-void prune_to_12_of_64(std::span<float> weights);
 
 /// A matrix [rows, columns] in a format, without data. `largest` bounds the magnitudes of its weights.
 WeightMatrix describe(StoredFormat format, int64_t rows, int64_t columns, float largest);

@@ -54,7 +54,7 @@ Result<std::vector<bench::StoredFormat>> BenchDecode::formats() const {
     const auto* format = std::find_if(std::begin(bench::kStoredFormats), std::end(bench::kStoredFormats),
                                       [&](bench::StoredFormat each) { return bench::to_string(each) == name; });
     if (format == std::end(bench::kStoredFormats)) {
-      return Error{"--formats: must be some of bf16, q8_0, q4_0, s8, s4, not '" + name + "'"};
+      return Error{"--formats: must be some of bf16, q8_0, q4_0, s8, s4, s4_32, not '" + name + "'"};
     }
     found.push_back(*format);
   }

@@ -45,6 +45,7 @@ Status PerplexityTask::run(const EvalInput& input) {
   if (input.json) {
     return write_json({{"ppl", report.perplexity()},
                        {"bits_per_byte", report.bits_per_byte()},
+                       {"accuracy", report.accuracy()},
                        {"tokens", report.tokens},
                        {"bytes", report.bytes},
                        {"seconds", report.seconds}});

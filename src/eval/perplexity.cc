@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,28 +31,38 @@ Result<Windows> resolve(const PerplexityOptions& options, const ModelConfig& con
   return Windows{context, overlap};
 }
 
-/// -log softmax(logits)[target], in double.
-double surprise(std::span<const float> logits, int32_t target) {
+struct Scored {
+  double nats;
+  bool correct;
+};
+
+/// -log softmax(logits)[target], in double, and whether no logit is higher than the target's.
+Scored surprise(std::span<const float> logits, int32_t target) {
   const double highest = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
   for (const float x : logits) sum += std::exp(x - highest);
-  return highest + std::log(sum) - logits[static_cast<size_t>(target)];
+  const double own = logits[static_cast<size_t>(target)];
+  return {highest + std::log(sum) - own, own == highest};
 }
 
-/// Appends ids, predicting targets[i] after ids[i]; gives the sum of their surprises.
-Result<double> score(Session& session, Executor& executor, std::span<const int32_t> ids,
-                     std::span<const int32_t> targets, FunctionRef<void(int64_t)> on_scored) {
+/// Appends ids, predicting targets[i] after ids[i]; adds their scores to the report.
+Status score(Session& session, Executor& executor, std::span<const int32_t> ids, std::span<const int32_t> targets,
+             PerplexityReport& report, FunctionRef<void(int64_t)> on_scored) {
   const auto vocab_size = static_cast<size_t>(session.model().config().vocab_size);
   const int64_t start = session.position();
-  std::vector<double> nats(ids.size());
+  std::vector<Scored> scored(ids.size());
   RF_TRY_VOID(session.append(ids, LogitsFor::kAll, [&](int64_t first, int64_t count, const float* logits) {
     executor.for_each(count, [&](int64_t row) {
       const auto i = static_cast<size_t>(first - start + row);
-      nats[i] = surprise({logits + static_cast<size_t>(row) * vocab_size, vocab_size}, targets[i]);
+      scored[i] = surprise({logits + static_cast<size_t>(row) * vocab_size, vocab_size}, targets[i]);
     });
     on_scored(count);
   }));
-  return std::accumulate(nats.begin(), nats.end(), 0.0);
+  for (const Scored& each : scored) {
+    report.nats += each.nats;
+    report.correct += each.correct;
+  }
+  return {};
 }
 
 }  // namespace
@@ -64,6 +73,10 @@ double PerplexityReport::perplexity() const {
 
 double PerplexityReport::bits_per_byte() const {
   return nats / std::numbers::ln2 / static_cast<double>(bytes);
+}
+
+double PerplexityReport::accuracy() const {
+  return static_cast<double>(correct) / static_cast<double>(tokens);
 }
 
 Result<PerplexityReport> evaluate_perplexity(const Model& model, Executor& executor, std::string_view text,
@@ -94,9 +107,8 @@ Result<PerplexityReport> evaluate_perplexity(const Model& model, Executor& execu
       RF_TRY_VOID(session.append(inputs.subspan(done - repeated, repeated), LogitsFor::kNone,
                                  [](int64_t, int64_t, const float*) {}));
     }
-    RF_TRY(const double nats,
-           score(session, executor, inputs.subspan(done, fresh), targets.subspan(done, fresh), on_scored));
-    report.nats += nats;
+    RF_TRY_VOID(
+        score(session, executor, inputs.subspan(done, fresh), targets.subspan(done, fresh), report, on_scored));
     done += fresh;
   }
   report.seconds = stopwatch.seconds();

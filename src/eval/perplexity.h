@@ -18,10 +18,12 @@ struct PerplexityOptions {
 struct PerplexityReport {
   double nats = 0;     ///< summed over all scored tokens
   int64_t tokens = 0;  ///< scored: each token of the text exactly once
+  int64_t correct = 0;  ///< of them those that were the model's first choice
   int64_t bytes = 0;   ///< of the text
   double seconds = 0;
   double perplexity() const;     ///< exp(nats / tokens)
   double bits_per_byte() const;  ///< nats / ln 2 / bytes
+  double accuracy() const;       ///< correct / tokens
 };
 
 /// Slides a window of `context` tokens over BOS + text, `context - overlap` tokens at a time; every token is

@@ -119,8 +119,8 @@ Result<SparseTensors> choose_sparse(const Checkpoint& checkpoint, const std::vec
   const SparsityConfig& sparsity = checkpoint.config.sparsity;
   for (const TensorSpec& spec : inventory) {
     if (!is_sparse(spec, sparsity)) continue;
-    if (!is_index_form(sparsity.keep)) {
-      return Error{checkpoint.directory.string() + ": 'sparsity_keep' must be 4, 8, 12 or 16 for this format, found " +
+    if (!is_stored_nonzeros(sparsity.keep)) {
+      return Error{checkpoint.directory.string() + ": 'sparsity_keep' must be 4, 8, 12, 16 or more for this format, found " +
                    std::to_string(sparsity.keep)};
     }
     RF_TRY(const std::vector<float> weights, read_weights(checkpoint, spec));

@@ -6,9 +6,9 @@
 #include <cfloat>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
-#include "format/block_s4.h"
-#include "format/block_s8.h"
+#include "format/sparse_layout.h"
 
 namespace ringflash {
 namespace {
@@ -18,11 +18,12 @@ template <typename T>
 using PerRow = T[kSparseRows];
 
 /// A superblock taken apart: entry n of row r; entries past a row's last have weight 0.
-template <int N>
 struct Entries {
-  PerRow<float> weights[N];  ///< in the codec's unit
-  PerRow<int32_t> values[N];
-  PerRow<uint8_t> inputs[N];
+  int most;  ///< N
+  PerRow<float> weights[kSparseInputs];  ///< in the codec's unit
+  PerRow<int32_t> values[kSparseInputs];
+  PerRow<uint8_t> inputs[kSparseInputs];
+  PerRow<int32_t> count;  ///< of a row
 };
 
 /// x rounded to nearest even, for |x| < 2^22.
@@ -44,8 +45,7 @@ inline float inverse_of(float scale) {
 }
 
 struct CodecS4 {
-  template <int N>
-  using Block = BlockS4<N>;
+  static constexpr SparseBits kBits = SparseBits::k4;
   static constexpr float kLeast = -8, kMost = 7;
   static constexpr int kCandidates = 29;  // 29 / 16 octaves
   int base;
@@ -57,35 +57,11 @@ struct CodecS4 {
   }
   static int clamp_code(int code) { return std::clamp(code, 0, 255); }
   static float scale(int code) { return decode_s4_scale(static_cast<uint8_t>(code), 0); }
-
-  template <int N>
-  static void store_scale(Block<N>& block, int64_t r, int code) {
-    block.scales[r] = static_cast<uint8_t>(code);
-  }
-  template <int N>
-  float load_scale(const Block<N>& block, int64_t r) const {
-    return decode_s4_scale(block.scales[r], base);
-  }
-  /// The block is zero before.
-  template <int N>
-  static void store_entry(Block<N>& block, int n, int64_t r, uint8_t input, int value) {
-    const int64_t byte = r * 4 + n % 4;
-    block.entries[n / 4][r][n % 4] = static_cast<uint8_t>(input | (value >> 2 & 3) << 6);
-    block.low_bits[n / 4][byte % 16] |= static_cast<uint8_t>((value & 3) << (2 * (byte / 16)));
-  }
-  template <int N>
-  static int load_input(const Block<N>& block, int n, int64_t r) {
-    return block.entries[n / 4][r][n % 4] & 63;
-  }
-  template <int N>
-  static int load_value(const Block<N>& block, int n, int64_t r) {
-    return s4_value(block, n, r);
-  }
+  float stored_scale(int code) const { return decode_s4_scale(static_cast<uint8_t>(code), base); }
 };
 
 struct CodecS8 {
-  template <int N>
-  using Block = BlockS8<N>;
+  static constexpr SparseBits kBits = SparseBits::k8;
   static constexpr float kLeast = -127, kMost = 127;
   static constexpr int kCandidates = 8, kBelow = 6;
   static constexpr int kLargestCode = 0x7bff;  // 65504
@@ -95,41 +71,23 @@ struct CodecS8 {
   static int first_code(float largest) { return to_fp16(largest / 127.0f).bits - kBelow; }
   static int clamp_code(int code) { return std::clamp(code, 0, kLargestCode); }
   static float scale(int code) { return to_float(fp16{static_cast<uint16_t>(code)}); }
-
-  template <int N>
-  static void store_scale(Block<N>& block, int64_t r, int code) {
-    block.scales[r] = fp16{static_cast<uint16_t>(code)};
-  }
-  template <int N>
-  static float load_scale(const Block<N>& block, int64_t r) {
-    return to_float(block.scales[r]);
-  }
-  template <int N>
-  static void store_entry(Block<N>& block, int n, int64_t r, uint8_t input, int value) {
-    block.inputs[n / 4][r][n % 4] = input;
-    block.values[n / 4][r][n % 4] = static_cast<int8_t>(value);
-  }
-  template <int N>
-  static int load_input(const Block<N>& block, int n, int64_t r) {
-    return block.inputs[n / 4][r][n % 4] & 63;
-  }
-  template <int N>
-  static int load_value(const Block<N>& block, int n, int64_t r) {
-    return block.values[n / 4][r][n % 4];
-  }
+  static float stored_scale(int code) { return scale(code); }
 };
 
+/// Calls body(codec, layout) with those of the format.
 template <typename Body>
 decltype(auto) with_codec(const SparseFormat& format, Body&& body) {
-  return with_nonzeros(format.shape.nonzeros, [&]<int N>() {
-    switch (format.bits) {
-      case SparseBits::k4:
-        return body.template operator()<N>(CodecS4{format.base});
-      case SparseBits::k8:
-        return body.template operator()<N>(CodecS8{});
-    }
-    RF_UNREACHABLE();
-  });
+  const auto with = [&](const auto& codec) {
+    return with_layout<std::decay_t<decltype(codec)>::kBits>(format.shape.nonzeros,
+                                                             [&](const auto& layout) { return body(codec, layout); });
+  };
+  switch (format.bits) {
+    case SparseBits::k4:
+      return with(CodecS4{format.base});
+    case SparseBits::k8:
+      return with(CodecS8{});
+  }
+  RF_UNREACHABLE();
 }
 
 /// Which 16 x 64 weights: their first row and group.
@@ -147,9 +105,8 @@ Error in_group(const Place& place, int64_t r, const std::string& what) {
 }
 
 /// Picks the N or fewer weights of a row's group that are not zero.
-template <int N>
 Status collect_row(const float* weights, float per_unit, float limit, const Place& place, int64_t r,
-                   Entries<N>& entries) {
+                   Entries& entries) {
   float found[kSparseInputs + 1];
   uint8_t inputs[kSparseInputs + 1];
   int count = 0;
@@ -158,11 +115,12 @@ Status collect_row(const float* weights, float per_unit, float limit, const Plac
     inputs[count] = static_cast<uint8_t>(i);
     count += (std::bit_cast<uint32_t>(weights[i]) & 0x7fffffffu) >= 0x00800000u;
   }
-  if (count > N) {
-    return in_group(place, r, "expected at most " + std::to_string(N) + " weights that are not zero, found " +
-                                  std::to_string(count));
+  if (count > entries.most) {
+    return in_group(place, r, "expected at most " + std::to_string(entries.most) +
+                                  " weights that are not zero, found " + std::to_string(count));
   }
-  for (int n = 0; n < N; ++n) {
+  entries.count[r] = count;
+  for (int n = 0; n < entries.most; ++n) {
     const bool used = n < count;
     entries.weights[n][r] = used ? found[n] * per_unit : 0.0f;
     entries.inputs[n][r] = used ? inputs[n] : uint8_t{0};
@@ -175,13 +133,13 @@ Status collect_row(const float* weights, float per_unit, float limit, const Plac
 }
 
 /// Each row's scale code of least squared error, the least of them where several are as good.
-template <int N, typename Codec>
-void choose_scales(const Codec& codec, const Entries<N>& entries, PerRow<int32_t>& codes) {
+template <typename Codec>
+void choose_codes(const Codec& codec, const Entries& entries, PerRow<int32_t>& codes) {
   PerRow<float> best;
   PerRow<int32_t> first;
   for (int64_t r = 0; r < kSparseRows; ++r) {
     float largest = 0;
-    for (int n = 0; n < N; ++n) largest = std::max(largest, std::abs(entries.weights[n][r]));
+    for (int n = 0; n < entries.most; ++n) largest = std::max(largest, std::abs(entries.weights[n][r]));
     first[r] = codec.first_code(largest);
     best[r] = FLT_MAX;
     codes[r] = 0;
@@ -194,7 +152,7 @@ void choose_scales(const Codec& codec, const Entries<N>& entries, PerRow<int32_t
       scale[r] = codec.scale(code[r]);
       inverse[r] = inverse_of(scale[r]);
     }
-    for (int n = 0; n < N; ++n) {
+    for (int n = 0; n < entries.most; ++n) {
       for (int64_t r = 0; r < kSparseRows; ++r) {
         const float w = entries.weights[n][r];
         const float off = w - nearest_value<Codec>(w, inverse[r]) * scale[r];
@@ -209,22 +167,23 @@ void choose_scales(const Codec& codec, const Entries<N>& entries, PerRow<int32_t
 }
 
 /// Reads 16 x 64 weights and rounds them: fills `entries` and each row's scale code.
-template <int N, typename Codec>
+template <typename Codec>
 Status quantize_superblock(const Codec& codec, const SparseFormat& format, const float* weights, const Place& place,
-                           Entries<N>& entries, PerRow<int32_t>& codes) {
+                           Entries& entries, PerRow<int32_t>& codes) {
   const float per_unit = 1.0f / codec.unit();
   const float limit = largest_sparse_weight(format.bits);
   for (int64_t r = 0; r < place.rows; ++r) {
     const float* row = weights + (place.row + r) * format.shape.columns + place.group * kSparseInputs;
-    RF_TRY_VOID(collect_row<N>(row, per_unit, limit, place, r, entries));
+    RF_TRY_VOID(collect_row(row, per_unit, limit, place, r, entries));
   }
   for (int64_t r = place.rows; r < kSparseRows; ++r) {
-    for (int n = 0; n < N; ++n) entries.weights[n][r] = 0, entries.inputs[n][r] = 0;
+    entries.count[r] = 0;
+    for (int n = 0; n < entries.most; ++n) entries.weights[n][r] = 0, entries.inputs[n][r] = 0;
   }
-  choose_scales<N>(codec, entries, codes);
+  choose_codes(codec, entries, codes);
   PerRow<float> inverse;
   for (int64_t r = 0; r < kSparseRows; ++r) inverse[r] = inverse_of(codec.scale(codes[r]));
-  for (int n = 0; n < N; ++n) {
+  for (int n = 0; n < entries.most; ++n) {
     for (int64_t r = 0; r < kSparseRows; ++r) {
       entries.values[n][r] = static_cast<int32_t>(nearest_value<Codec>(entries.weights[n][r], inverse[r]));
     }
@@ -233,16 +192,17 @@ Status quantize_superblock(const Codec& codec, const SparseFormat& format, const
 }
 
 /// Calls store(place, entries, codes) for each superblock of the rows.
-template <int N, typename Codec, typename Store>
+template <typename Codec, typename Store>
 Status quantize_rows(const Codec& codec, const SparseFormat& format, const float* weights, RowBlocks rows,
                      Store store) {
   RF_CHECK(format.shape.columns % kSparseInputs == 0);
-  Entries<N> entries;
+  Entries entries;
+  entries.most = format.shape.nonzeros;
   PerRow<int32_t> codes;
   for (int64_t row_block = rows.begin; row_block < rows.end; ++row_block) {
     for (int64_t group = 0; group < format.shape.groups(); ++group) {
       const Place place = place_of(format.shape, row_block, group);
-      RF_TRY_VOID(quantize_superblock<N>(codec, format, weights, place, entries, codes));
+      RF_TRY_VOID(quantize_superblock(codec, format, weights, place, entries, codes));
       store(place, entries, codes);
     }
   }
@@ -252,9 +212,7 @@ Status quantize_rows(const Codec& codec, const SparseFormat& format, const float
 }  // namespace
 
 int64_t SparseFormat::superblock_bytes() const {
-  return with_codec(*this, []<int N, typename Codec>(const Codec&) {
-    return static_cast<int64_t>(sizeof(typename Codec::template Block<N>));
-  });
+  return with_codec(*this, [](const auto&, const auto& layout) -> int64_t { return layout.bytes(); });
 }
 
 float largest_sparse_weight(SparseBits bits) {
@@ -273,49 +231,58 @@ int s4_base_exponent(float largest) {
 }
 
 Status quantize(const SparseFormat& format, const float* weights, RowBlocks rows, std::byte* out) {
-  return with_codec(format, [&]<int N, typename Codec>(const Codec& codec) -> Status {
-    using Block = typename Codec::template Block<N>;
-    const auto store = [&](const Place& place, const Entries<N>& entries, const PerRow<int32_t>& codes) {
-      Block block{};
+  return with_codec(format, [&](const auto& codec, const auto& layout) {
+    const auto store = [&](const Place& place, const Entries& entries, const PerRow<int32_t>& codes) {
+      std::byte* block = out + (place.row / kSparseRows * format.shape.groups() + place.group) * layout.bytes();
+      layout.clear(block);
       for (int64_t r = 0; r < kSparseRows; ++r) {
-        codec.store_scale(block, r, codes[r]);
-        for (int n = 0; n < N; ++n) codec.store_entry(block, n, r, entries.inputs[n][r], entries.values[n][r]);
+        layout.store_scale(block, r, codes[r]);
+        for (int n = 0; n < entries.count[r]; ++n) {
+          layout.store_entry(block, n, r, entries.inputs[n][r], entries.values[n][r]);
+        }
       }
-      const int64_t index = place.row / kSparseRows * format.shape.groups() + place.group;
-      std::memcpy(out + index * static_cast<int64_t>(sizeof block), &block, sizeof block);
     };
-    return quantize_rows<N>(codec, format, weights, rows, store);
+    return quantize_rows(codec, format, weights, rows, store);
   });
 }
 
 Status fake_quantize(const SparseFormat& format, const float* weights, RowBlocks rows, float* out) {
-  return with_codec(format, [&]<int N, typename Codec>(const Codec& codec) -> Status {
-    const float unit = codec.unit();
-    const auto store = [&](const Place& place, const Entries<N>& entries, const PerRow<int32_t>& codes) {
+  return with_codec(format, [&](const auto& codec, const auto&) {
+    const auto store = [&](const Place& place, const Entries& entries, const PerRow<int32_t>& codes) {
       for (int64_t r = 0; r < place.rows; ++r) {
         float* row = out + (place.row + r) * format.shape.columns + place.group * kSparseInputs;
-        const float scale = codec.scale(codes[r]) * unit;
+        const float scale = codec.stored_scale(codes[r]);
         std::memset(row, 0, kSparseInputs * sizeof(float));
-        for (int n = 0; n < N; ++n) row[entries.inputs[n][r]] += static_cast<float>(entries.values[n][r]) * scale;
+        for (int n = 0; n < entries.count[r]; ++n) {
+          row[entries.inputs[n][r]] = static_cast<float>(entries.values[n][r]) * scale;
+        }
       }
     };
-    return quantize_rows<N>(codec, format, weights, rows, store);
+    return quantize_rows(codec, format, weights, rows, store);
+  });
+}
+
+Status choose_scales(const SparseFormat& format, const float* weights, RowBlocks rows, float* scales) {
+  return with_codec(format, [&](const auto& codec, const auto&) {
+    const auto store = [&](const Place& place, const Entries&, const PerRow<int32_t>& codes) {
+      for (int64_t r = 0; r < place.rows; ++r) {
+        scales[(place.row + r) * format.shape.groups() + place.group] = codec.stored_scale(codes[r]);
+      }
+    };
+    return quantize_rows(codec, format, weights, rows, store);
   });
 }
 
 void dequantize(const SparseFormat& format, const std::byte* blocks, RowBlocks rows, float* out) {
-  with_codec(format, [&]<int N, typename Codec>(const Codec& codec) {
+  with_codec(format, [&](const auto& codec, const auto& layout) {
     for (int64_t index = rows.begin * format.shape.groups(); index < rows.end * format.shape.groups(); ++index) {
-      typename Codec::template Block<N> block;
-      std::memcpy(&block, blocks + index * static_cast<int64_t>(sizeof block), sizeof block);
+      const std::byte* block = blocks + index * layout.bytes();
       const Place place = place_of(format.shape, index / format.shape.groups(), index % format.shape.groups());
       for (int64_t r = 0; r < place.rows; ++r) {
         float* row = out + (place.row + r) * format.shape.columns + place.group * kSparseInputs;
-        const float scale = codec.load_scale(block, r);
+        const float scale = codec.stored_scale(layout.load_scale(block, r));
         std::memset(row, 0, kSparseInputs * sizeof(float));
-        for (int n = 0; n < N; ++n) {
-          row[codec.load_input(block, n, r)] += static_cast<float>(codec.load_value(block, n, r)) * scale;
-        }
+        layout.each_entry(block, r, [&](int input, int value) { row[input] += static_cast<float>(value) * scale; });
       }
     }
   });

@@ -30,6 +30,9 @@ Status quantize(const SparseFormat& format, const float* weights, RowBlocks rows
 /// The same, with the decoded weights [rows, columns] as the result: dequantize() of quantize().
 Status fake_quantize(const SparseFormat& format, const float* weights, RowBlocks rows, float* out);
 
+/// The scales that quantize() chooses, [rows, groups].
+Status choose_scales(const SparseFormat& format, const float* weights, RowBlocks rows, float* scales);
+
 /// Reads `blocks`, the bytes of all superblocks, into rows of `out` [rows, columns]. Any bytes are read without
 /// harm; entries that name the same input add up.
 void dequantize(const SparseFormat& format, const std::byte* blocks, RowBlocks rows, float* out);

@@ -24,7 +24,7 @@ struct SparseShape {
 
 enum class SparseBits { k4, k8 };
 
-/// A sparse matrix's format: S4 or S8 of a shape. `nonzeros` is one of is_index_form().
+/// A sparse matrix's format: S4 or S8 of a shape. `nonzeros` is one of is_stored_nonzeros().
 struct SparseFormat {
   SparseBits bits;
   SparseShape shape;
@@ -39,9 +39,19 @@ struct RowBlocks {
   int64_t begin, end;
 };
 
-/// What the index form can hold: `nonzeros` of S4 and S8.
+/// What the index form can hold, each entry naming its input: `nonzeros` of S4 and S8.
 constexpr bool is_index_form(int64_t nonzeros) {
   return nonzeros == 4 || nonzeros == 8 || nonzeros == 12 || nonzeros == 16;
+}
+
+/// What the bitmap form holds, where indices would cost more than a bit for each input. With 64 all are there, and no
+/// bitmap is.
+[[gnu::always_inline]] constexpr bool is_bitmap_form(int64_t nonzeros) {
+  return nonzeros > 16 && nonzeros <= kSparseInputs;
+}
+
+constexpr bool is_stored_nonzeros(int64_t nonzeros) {
+  return is_index_form(nonzeros) || is_bitmap_form(nonzeros);
 }
 
 /// Calls body.operator()<N>() for the N that `nonzeros` is, one of those of is_index_form().

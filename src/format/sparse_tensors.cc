@@ -60,8 +60,8 @@ Result<SparseFormat> read_format(const Columns& columns, size_t i, const TensorS
   } else if (columns.formats[i] != name_of(SparseBits::k4)) {
     return Error{"expected format 's4' or 's8', found " + in_quotes(columns.formats[i])};
   }
-  if (!is_index_form(columns.nonzeros[i])) {
-    return Error{"expected 4, 8, 12 or 16 weights of 64, found " + std::to_string(columns.nonzeros[i])};
+  if (!is_stored_nonzeros(columns.nonzeros[i])) {
+    return Error{"expected 4, 8, 12 or 16 to 64 weights of 64, found " + std::to_string(columns.nonzeros[i])};
   }
   if (format.base < kMinS4Base || format.base > kMaxS4Base) {
     return Error{"expected a base exponent between " + std::to_string(kMinS4Base) + " and " +

@@ -52,9 +52,15 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+/// What products in 8 bits are built with where vectors have 64 bytes.
+bool has_avx512_bytes() {
+  return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
+         __builtin_cpu_supports("avx512vbmi2");
+}
+
 /// A table and the products in 8 bits that this machine can run beside it.
 Table with_int8(Table table, bool wide) {
-  const bool vnni = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+  const bool vnni = has_avx512_bytes();
   if (wide && vnni) {
     avx512vnni::add_int8(table);
   } else {
@@ -148,7 +154,7 @@ bool may_use_amx() {
 #if defined(__linux__) && defined(__x86_64__)
   if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16")) return false;
   // Every processor with tiles has these, and their table is built with them.
-  if (!__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512vbmi")) return false;
+  if (!has_avx512_bytes()) return false;
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else

@@ -77,8 +77,8 @@ Status validate(const SparsityConfig& config) {
     return Error{"'weight_bits' must be 4, 8 or 16, found " + std::to_string(config.weight_bits)};
   }
   if (config.weight_bits != 16 && config.pattern != SparsePattern::kNone &&
-      (config.keep % 4 != 0 || config.keep > 16)) {
-    return Error{"'sparsity_keep' must be 4, 8, 12 or 16 where 'weight_bits' is not 16, found " +
+      config.keep % 4 != 0 && config.keep <= 16) {
+    return Error{"'sparsity_keep' must be 4, 8, 12, 16 or more where 'weight_bits' is not 16, found " +
                  std::to_string(config.keep)};
   }
   for (const std::string& text : config.exceptions) {

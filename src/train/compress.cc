@@ -158,10 +158,11 @@ Status heal(const CompressRequest& request, const fs::path& compressed) {
   training.threads = request.threads;
   training.quiet = request.quiet;
   training.settings = {{"max_steps", std::to_string(request.heal_steps)},
-                       {"learning_rate", std::to_string(request.learning_rate)},
+                       {"learning_rate", "5e-4"},
                        {"sparsity_end_ratio", "0"},
                        {"quantize_begin_ratio", "0"},
                        {"l1", "0"}};
+  training.settings.insert(training.settings.end(), request.heal_settings.begin(), request.heal_settings.end());
   const Result<TrainReport> report = run_training(training);
   if (!report) return report.error();
   return {};
@@ -196,7 +197,7 @@ Result<CompressReport> compress_model(const CompressRequest& request) {
   compress_layers(model, calibration, request.sparsity, method, compute, request.quiet);
   report.loss_after = mean_loss(model, calibration.heldout, compute);
 
-  report.checkpoint = request.heal_steps > 0 ? request.out / "one-shot" : request.out;
+  report.checkpoint = report.one_shot = request.heal_steps > 0 ? request.out / "one-shot" : request.out;
   RF_TRY_VOID(save_model(report.checkpoint, model, checkpoint.directory));
   if (request.heal_steps > 0) {
     RF_TRY_VOID(heal(request, report.checkpoint));

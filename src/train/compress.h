@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -21,13 +22,15 @@ struct CompressRequest {
   int64_t calib_tokens = 65536;             ///< at most this many
   int64_t heal_steps = 0;                   ///< of training by distillation afterwards, on `data`
   std::vector<std::filesystem::path> data;  ///< empty: the calibration text
-  double learning_rate = 5e-4;              ///< of healing
+  /// More of healing's recipe (train_config.h), key and value.
+  std::vector<std::pair<std::string, std::string>> heal_settings;
   int threads = 0;                          ///< 0: all processors
   bool quiet = false;
 };
 
 struct CompressReport {
   std::filesystem::path checkpoint;  ///< to export, or to train on from
+  std::filesystem::path one_shot;    ///< what healing started from; without it the same
   int64_t linear_weights = 0, active_weights = 0;
   int64_t tokens = 0;  ///< calibrated on
   /// Nats per token of the calibration text's end, which was not calibrated on: before, after, and healed.

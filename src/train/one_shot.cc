@@ -1,11 +1,8 @@
 #include "train/one_shot.h"
 
-#include <cstddef>
-#include <vector>
+#include <algorithm>
 
 #include "base/in_quotes.h"
-#include "format/block_s4.h"
-#include "format/block_s8.h"
 #include "format/quantize_sparse.h"
 #include "train/ops/weight_view.h"
 #include "train/torch_headers.h"
@@ -20,24 +17,12 @@ constexpr double kDamping = 0.01;
 
 /// The scale of each row of one group's masked weights [out, 64], as the file's quantiser chooses it.
 Tensor group_scales(const Tensor& group, const OneShotTarget& target, int base) {
-  const auto nonzeros = static_cast<int>(target.shape.keep);
   const SparseFormat format{.bits = target.bits == 4 ? SparseBits::k4 : SparseBits::k8,
-                            .shape = {group.size(0), group.size(1), nonzeros},
+                            .shape = {group.size(0), group.size(1), static_cast<int>(target.shape.keep)},
                             .base = base};
-  std::vector<std::byte> blocks(static_cast<size_t>(format.bytes()));
   const Tensor weights = group.contiguous();
-  quantize(format, weights.data_ptr<float>(), {0, format.shape.row_blocks()}, blocks.data()).value();
   Tensor scales = torch::empty({group.size(0)});
-  with_nonzeros(nonzeros, [&]<int kNonzeros>() {
-    for (int64_t row = 0; row < group.size(0); ++row) {
-      const std::byte* block = blocks.data() + row / kSparseRows * format.superblock_bytes();
-      const int64_t lane = row % kSparseRows;
-      scales.data_ptr<float>()[row] =
-          format.bits == SparseBits::k4
-              ? decode_s4_scale(reinterpret_cast<const BlockS4<kNonzeros>*>(block)->scales[lane], base)
-              : to_float(reinterpret_cast<const BlockS8<kNonzeros>*>(block)->scales[lane]);
-    }
-  });
+  choose_scales(format, weights.data_ptr<float>(), {0, format.shape.row_blocks()}, scales.data_ptr<float>()).value();
   return scales;
 }
 

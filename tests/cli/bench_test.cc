@@ -119,7 +119,7 @@ TEST(BenchLinear, EveryFormatIsCheckedAndTimed) {
     EXPECT_EQ(row.at("dram_fraction").is_number(), weights && row.at("op") == "matvec") << row;
     EXPECT_EQ(row.at("speedup_vs_q4_0").is_number(), weights) << row;
   }
-  for (const char* name : {"dram_read", "bf16", "q8_0", "q4_0", "s8", "s4"}) {
+  for (const char* name : {"dram_read", "bf16", "q8_0", "q4_0", "s8", "s4", "s4_32"}) {
     EXPECT_EQ(names.count(name), 4u) << name;  // two numbers of tokens, two of threads
   }
 }

@@ -22,7 +22,7 @@ std::string name_of(const SparseFormat& format) {
 std::vector<SparseFormat> all_formats(int64_t rows, int64_t columns) {
   std::vector<SparseFormat> formats;
   for (const SparseBits bits : {SparseBits::k4, SparseBits::k8}) {
-    for (const int nonzeros : {4, 8, 12, 16}) {
+    for (const int nonzeros : {4, 8, 12, 16, 17, 32, 63, 64}) {
       formats.push_back({bits, {rows, columns, nonzeros}, s4_base_exponent(4.0f)});
     }
   }
@@ -71,6 +71,9 @@ TEST(QuantizeSparse, SizesAreTheDocumentedOnes) {
   EXPECT_EQ(bits_per_weight(SparseBits::k4, 12), 2.0);
   EXPECT_EQ(bits_per_weight(SparseBits::k8, 12), 3.25);
   EXPECT_EQ(bits_per_weight(SparseBits::k4, 16), 2.625);
+  EXPECT_EQ(bits_per_weight(SparseBits::k4, 32), 3.125);  // (64 + 4 * 32 + 8) / 64
+  EXPECT_EQ(bits_per_weight(SparseBits::k4, 64), 4.125);  // no bitmap
+  EXPECT_EQ(bits_per_weight(SparseBits::k8, 32), 5.25);
 }
 
 TEST(QuantizeSparse, WhatTheTrainerMultipliesWithIsWhatTheFileDecodesTo) {
@@ -186,10 +189,44 @@ TEST(QuantizeSparse, KnownSuperblockS4) {
   EXPECT_EQ(unpack(format, bytes), weights);
 }
 
+TEST(QuantizeSparse, KnownBitmapBlock) {
+  SparseFormat format{SparseBits::k4, {16, 64, 32}, s4_base_exponent(8.0f)};
+  std::vector<float> weights(16 * 64);
+  weights[5 * 64 + 9] = -8.0f;  // row 5: scale 1
+  weights[5 * 64 + 40] = 7.0f;
+  weights[5 * 64 + 63] = 1.0f;
+  const std::vector<std::byte> bytes = pack(format, weights);
+  ASSERT_EQ(bytes.size(), 400u);
+  // q + 8 of rows 4 and 5 in the halves of a byte; row 4 has none.
+  EXPECT_EQ(static_cast<int>(bytes[2 * 32]), 0x08);
+  EXPECT_EQ(static_cast<int>(bytes[2 * 32 + 1]), 0xf8);
+  EXPECT_EQ(static_cast<int>(bytes[2 * 32 + 2]), 0x98);
+  uint64_t bitmap;
+  std::memcpy(&bitmap, bytes.data() + 256 + 5 * 8, sizeof bitmap);
+  EXPECT_EQ(bitmap, uint64_t{1} << 9 | uint64_t{1} << 40 | uint64_t{1} << 63);
+  EXPECT_EQ(static_cast<int>(bytes[256 + 128 + 5]), 14 << 4);
+  EXPECT_EQ(unpack(format, bytes), weights);
+}
+
+TEST(QuantizeSparse, ScalesAreThoseOfTheFile) {
+  for (const SparseFormat& format : all_formats(19, 128)) {
+    SCOPED_TRACE(name_of(format));
+    const std::vector<float> weights = random_weights(format.shape, 9);
+    const std::vector<float> decoded = unpack(format, pack(format, weights));
+    std::vector<float> scales(19 * 2);
+    ASSERT_TRUE(choose_scales(format, weights.data(), all_rows(format), scales.data()));
+    for (size_t i = 0; i < decoded.size(); ++i) {
+      const float scale = scales[i / 64];
+      ASSERT_EQ(decoded[i], scale == 0 ? 0 : scale * std::nearbyint(decoded[i] / scale));
+    }
+  }
+}
+
 TEST(QuantizeSparse, RefusesTooManyWeights) {
   for (const SparseFormat& format : all_formats(40, 192)) {
+    if (format.shape.nonzeros == kSparseInputs) continue;  // there are no more
     std::vector<float> weights(format.shape.rows * format.shape.columns), out(weights.size());
-    for (int n = 0; n <= format.shape.nonzeros; ++n) weights[37 * 192 + 128 + 3 * n] = 0.5f;
+    for (int n = 0; n <= format.shape.nonzeros; ++n) weights[37 * 192 + 128 + n] = 0.5f;
     const Status status = fake_quantize(format, weights.data(), all_rows(format), out.data());
     ASSERT_FALSE(status);
     EXPECT_EQ(status.error().message, "row 37, group 2: expected at most " +

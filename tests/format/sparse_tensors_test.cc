@@ -60,8 +60,8 @@ TEST_F(SparseTensorsTest, WhatDoesNotFitIsNamed) {
   using Numbers = std::vector<int32_t>;
   const std::string place = "sparse tensor '" + kName + "': ";
   EXPECT_EQ(error_of("formats", Names{"s3"}), place + "expected format 's4' or 's8', found 's3'");
-  EXPECT_EQ(error_of("nonzeros", Numbers{13}), place + "expected 4, 8, 12 or 16 weights of 64, found 13");
-  EXPECT_EQ(error_of("nonzeros", Numbers{-4}), place + "expected 4, 8, 12 or 16 weights of 64, found -4");
+  EXPECT_EQ(error_of("nonzeros", Numbers{13}), place + "expected 4, 8, 12 or 16 to 64 weights of 64, found 13");
+  EXPECT_EQ(error_of("nonzeros", Numbers{-4}), place + "expected 4, 8, 12 or 16 to 64 weights of 64, found -4");
   EXPECT_EQ(error_of("nonzeros", Numbers{8}),
             place + "expected a blob of 4 x 1 superblocks of 176 bytes, found another shape");
   EXPECT_EQ(error_of("base_exponents", Numbers{84}),

@@ -106,7 +106,7 @@ inline std::vector<Weights> all_weights(int64_t rows, int64_t columns) {
   all.push_back(blocks<BlockQ4_1>("Q4_1", rows, columns, quantize_q4_1, dequantize_q4_1, &Table::matmul_q4_1,
                                   &WideKernels::matmul_q4_1));
   all.back().terms = terms_q4_1(all.back());
-  for (const int nonzeros : {4, 8, 12, 16}) {
+  for (const int nonzeros : {4, 8, 12, 16, 32, 45, 64}) {
     if (columns % 64 != 0) break;
     all.push_back(sparse(SparseBits::k4, nonzeros, rows, columns));
     all.push_back(sparse(SparseBits::k8, nonzeros, rows, columns));

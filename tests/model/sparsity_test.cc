@@ -28,8 +28,9 @@ TEST(Sparsity, WhatDoesNotFitIsRefusedByKey) {
   const auto error_of = [](const SparsityConfig& config) { return validate(config).error().message; };
   EXPECT_EQ(error_of({.keep = 0}), "'sparsity_keep' must be between 1 and 64, found 0");
   EXPECT_EQ(error_of({.keep = 65}), "'sparsity_keep' must be between 1 and 64, found 65");
-  EXPECT_EQ(error_of({.pattern = SparsePattern::kFine, .keep = 20, .weight_bits = 4}),
-            "'sparsity_keep' must be 4, 8, 12 or 16 where 'weight_bits' is not 16, found 20");
+  EXPECT_EQ(error_of({.pattern = SparsePattern::kFine, .keep = 13, .weight_bits = 4}),
+            "'sparsity_keep' must be 4, 8, 12, 16 or more where 'weight_bits' is not 16, found 13");
+  EXPECT_TRUE(validate({.pattern = SparsePattern::kFine, .keep = 33, .weight_bits = 4}));
   EXPECT_EQ(error_of({.weight_bits = 5}), "'weight_bits' must be 4, 8 or 16, found 5");
   EXPECT_EQ(error_of({.exceptions = {"q_proj"}}),
             "'sparsity_exceptions': expected PART=PATTERN, as in layers.0.=none, found 'q_proj'");

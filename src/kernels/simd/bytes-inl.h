@@ -30,6 +30,20 @@ inline Bytes load_signed(const uint8_t* p) {
   return load_bytes(p) ^ static_cast<int8_t>(-128);
 }
 
+#if RF_LANES != 16
+/// For each byte of a bitmap, where its bits' values are among the next eight; 0x80 where there is none.
+struct Spreads {
+  uint8_t places[256][8];
+  constexpr Spreads() : places() {
+    for (int bits = 0; bits < 256; ++bits) {
+      uint8_t next = 0;
+      for (int i = 0; i < 8; ++i) places[bits][i] = (bits >> i & 1) != 0 ? next++ : uint8_t{0x80};
+    }
+  }
+};
+inline constexpr Spreads kSpreads;
+#endif
+
 #if RF_LANES == 16
 
 /// 64 activations, 128 + q as stored.
@@ -134,6 +148,13 @@ inline void store_low_bytes(uint8_t* p, VecI v) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), both);
 }
 
+/// The first values under the bits that are set, zeros elsewhere, by a table of shuffles; 16 values are read.
+inline void spread_eight(const int8_t* values, uint8_t bits, int8_t* out) {
+  const __m128i places = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kSpreads.places[bits]));
+  const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_shuffle_epi8(raw, places));
+}
+
 #elif RF_LANES == 4
 
 struct Lookup {
@@ -172,6 +193,10 @@ inline VecI load_u8(const uint8_t* p) {
 }
 inline Vec load(const fp16* p) {
   return (Vec)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p))));
+}
+
+inline void spread_eight(const int8_t* values, uint8_t bits, int8_t* out) {
+  vst1_s8(out, vqtbl1_s8(vld1q_s8(values), vld1_u8(kSpreads.places[bits])));
 }
 
 inline void store_low_bytes(uint8_t* p, VecI v) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernels/kernels.h"
+#include "kernels/simd/matmul_bitmap-inl.h"
 #include "kernels/simd/scratch-inl.h"
 #include "kernels/simd/sparse_codec-inl.h"
 
@@ -191,6 +192,7 @@ inline void multiply_sparse(const Int8Tokens& x, const SparseFormat& format, con
 
 inline void matmul_sparse(const Int8Tokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
                           int64_t y_stride, RowBlocks rows) {
+  if (is_bitmap_form(format.shape.nonzeros)) return matmul_bitmap(x, format, blocks, y, y_stride, rows);
   with_form(format.shape.nonzeros, [&]<int N>() {
     return format.bits == SparseBits::k4 ? multiply_sparse<N, CodecS4<N>>(x, format, blocks, y, y_stride, rows)
                                          : multiply_sparse<N, CodecS8<N>>(x, format, blocks, y, y_stride, rows);

@@ -111,8 +111,21 @@ inline void matmul_wide_sparse_as(const WideTokens& x, const SparseFormat& forma
               smaller(rows.end * kSparseRows, format.shape.rows));
 }
 
+template <SparseBits kBits>
+inline void matmul_wide_bitmap(const WideTokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
+                               int64_t y_stride, RowBlocks rows) {
+  const BitmapFormat<kBits> widening{BitmapCodec<kBits>(format), blocks, x.in / kSparseInputs};
+  matmul_wide(x, widening, y, y_stride, rows.begin * kSparseRows,
+              smaller(rows.end * kSparseRows, format.shape.rows));
+}
+
 inline void matmul_wide_sparse(const WideTokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
                                int64_t y_stride, RowBlocks rows) {
+  if (is_bitmap_form(format.shape.nonzeros)) {
+    const bool s4 = format.bits == SparseBits::k4;
+    return (s4 ? matmul_wide_bitmap<SparseBits::k4> : matmul_wide_bitmap<SparseBits::k8>)(x, format, blocks, y, y_stride,
+                                                                                        rows);
+  }
   with_form(format.shape.nonzeros, [&]<int N>() {
     if (format.bits == SparseBits::k4) return matmul_wide_sparse_as<N, CodecS4<N>>(x, format, blocks, y, y_stride, rows);
     matmul_wide_sparse_as<N, CodecS8<N>>(x, format, blocks, y, y_stride, rows);

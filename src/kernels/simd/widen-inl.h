@@ -5,6 +5,7 @@
 #include "format/block_q4_1.h"
 #include "format/block_q8_0.h"
 #include "kernels/simd/attention_tile-inl.h"
+#include "kernels/simd/bitmap_codec-inl.h"
 #include "kernels/simd/sparse_codec-inl.h"
 #include "kernels/wide_kernels.h"
 
@@ -45,8 +46,7 @@ inline __m512 fp16_scale(fp16 scale) {
   return _mm512_maskz_broadcastss_ps(0xffff, _mm_cvtph_ps(_mm_cvtsi32_si128(scale.bits)));
 }
 /// The products with a scale of two runs of 16 integers.
-inline Vec scaled_slots(__m128i first, __m128i second, fp16 scale) {
-  const __m512 factor = fp16_scale(scale);
+inline Vec scaled_slots(__m128i first, __m128i second, __m512 factor) {
   return reinterpret_cast<Vec>(to_bf16(reinterpret_cast<Vec>(integers(first) * factor),
                                        reinterpret_cast<Vec>(integers(second) * factor)));
 }
@@ -56,7 +56,7 @@ struct RowQ8_0 {
   static constexpr int64_t kWeights = Block::kWeights;
   static Vec load(const Block* block) {
     const auto* values = reinterpret_cast<const __m128i*>(block->values);
-    return scaled_slots(_mm_loadu_si128(values), _mm_loadu_si128(values + 1), block->scale);
+    return scaled_slots(_mm_loadu_si128(values), _mm_loadu_si128(values + 1), fp16_scale(block->scale));
   }
 };
 
@@ -68,7 +68,7 @@ struct RowQ4_0 {
     const __m128i low = _mm_and_si128(raw, _mm_set1_epi8(15));
     const __m128i high = _mm_and_si128(_mm_srli_epi16(raw, 4), _mm_set1_epi8(15));
     const __m128i bias = _mm_set1_epi8(8);
-    return scaled_slots(_mm_sub_epi8(low, bias), _mm_sub_epi8(high, bias), block->scale);
+    return scaled_slots(_mm_sub_epi8(low, bias), _mm_sub_epi8(high, bias), fp16_scale(block->scale));
   }
 };
 
@@ -91,7 +91,36 @@ struct RowBf16 {
   static Vec load(const Block* values) { return kernels::RF_ISA::load(reinterpret_cast<const float*>(values)); }
 };
 
-/// What S4 and S8 have in common: entries of 16 rows, four to a lane, each going to a place of its own.
+/// The bitmap form of S4 and S8.
+template <SparseBits kBits>
+struct BitmapFormat {
+  BitmapCodec<kBits> codec;
+  const std::byte* blocks;
+  int64_t groups;
+
+  void widen(int64_t row, int64_t count, int64_t begin, int64_t end, Slot* out) const {
+    const std::byte* block = blocks + (row / kSparseRows * groups + begin / kSparseInputs) * codec.block_bytes();
+    for (int64_t i = begin; i < end; i += kSparseInputs, block += codec.block_bytes()) {
+      alignas(64) int8_t rows[kSparseRows][kSparseInputs] = {};
+      for (int64_t r = 0; r < count; ++r) codec.expand(block, r, rows[r]);
+      float scales[kSparseRows] = {};
+      if (count > 0) codec.scales(block, scales);
+      for (int64_t half = 0; half < kSparseInputs; half += 32, out += kPanelSlots * kWideRows) {
+        Vec square[kLanes];
+#pragma GCC unroll 16
+        for (int r = 0; r < kLanes; ++r) {
+          const auto* values = reinterpret_cast<const __m128i*>(rows[r] + half);
+          square[r] = scaled_slots(values[0], values[1], (__m512)broadcast(scales[r]));
+        }
+        transpose(square);
+#pragma GCC unroll 16
+        for (int pair = 0; pair < kLanes; ++pair) store(out + pair * kWideRows, square[pair]);
+      }
+    }
+  }
+};
+
+/// What S4 and S8 have in common in the index form: entries of 16 rows, four to a lane, each going to a place of its own.
 template <int N, typename Codec>
 struct SparseFormatOf {
   using Block = typename Codec::Block;
