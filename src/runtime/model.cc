@@ -16,6 +16,8 @@ std::vector<GgufType> accepted_types(TensorRole role) {
     case TensorRole::kEmbedding:
     case TensorRole::kLinear:
       return {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0, GgufType::kQ4_0};
+    case TensorRole::kDelta:
+      return {GgufType::kF32, GgufType::kBF16};
     case TensorRole::kRouter:
     case TensorRole::kNorm:
       return {GgufType::kF32};
