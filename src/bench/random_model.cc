@@ -31,7 +31,7 @@ std::vector<std::byte> to_bytes(const T& values) {
 }
 
 bool is_matrix(const TensorSpec& spec) {
-  return spec.role == TensorRole::kEmbedding || spec.role == TensorRole::kLinear;
+  return spec.role == TensorRole::kEmbedding || spec.role == TensorRole::kLinear || spec.role == TensorRole::kDelta;
 }
 
 float deviation(const TensorSpec& spec) {
@@ -40,8 +40,9 @@ float deviation(const TensorSpec& spec) {
 
 /// How a matrix is stored. Eight deviations bound its weights.
 WeightMatrix stored(const TensorSpec& spec, StoredFormat format) {
-  const bool linear = spec.role == TensorRole::kLinear || format == StoredFormat::kBF16;
-  return describe(linear ? format : StoredFormat::kQ8_0, spec.shape[0], spec.shape[1], 8 * deviation(spec));
+  if (spec.role == TensorRole::kDelta) format = StoredFormat::kBF16;
+  const bool as_named = spec.role == TensorRole::kLinear || format == StoredFormat::kBF16;
+  return describe(as_named ? format : StoredFormat::kQ8_0, spec.shape[0], spec.shape[1], 8 * deviation(spec));
 }
 
 std::vector<std::byte> random_tensor(const TensorSpec& spec, StoredFormat format, uint64_t seed, Executor& executor) {

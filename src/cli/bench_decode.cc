@@ -25,6 +25,7 @@ class BenchDecode final : public Command {
   bench::ModelBenchOptions options_{.rounds = {.rounds = 3, .limit_seconds = 0}};
   std::string folder_;
   bool full_ = false;
+  int64_t shared_rank_ = 0;
 };
 
 void BenchDecode::add_options(CLI::App& app) {
@@ -45,6 +46,10 @@ void BenchDecode::add_options(CLI::App& app) {
       ->transform(whole_number(1, 1000))
       ->capture_default_str();
   app.add_option("--models", folder_, "Keep the models here, and use those that are here")->type_name("DIR");
+  app.add_option("--shared-rank", shared_rank_,
+                 "Measure each format also with weights shared by groups of two layers, with pairs of this rank")
+      ->type_name("R")
+      ->transform(whole_number(1, 4096));
   app.add_flag("--full-attention", full_, "Full attention in all layers, instead of the ring");
 }
 
@@ -81,18 +86,27 @@ Result<std::vector<bench::NamedModel>> BenchDecode::models(const std::filesystem
   RF_TRY(const ModelConfig shape, config());
   RF_TRY(const std::vector<bench::StoredFormat> chosen, formats());
   std::vector<bench::NamedModel> all;
-  for (const bench::StoredFormat format : chosen) {
-    const std::string name = bench::to_string(format);
+  const auto add = [&](const std::string& name, const ModelConfig& shaped, bench::StoredFormat format) -> Status {
     const std::filesystem::path file = folder / (preset_ + "-" + name + ".gguf");
     if (!std::filesystem::exists(file)) {
       remark("writing " + file.string());
-      RF_TRY_VOID(bench::write_random_model(file, shape, format, executor));
+      RF_TRY_VOID(bench::write_random_model(file, shaped, format, executor));
     }
     RF_TRY(Model model, Model::load(file, [&](ModelConfig& config) {
-             config.max_position_embeddings = shape.max_position_embeddings;
-             config.attention = shape.attention;
+             config.max_position_embeddings = shaped.max_position_embeddings;
+             config.attention = shaped.attention;
            }));
     all.push_back({name, std::move(model)});
+    return {};
+  };
+  for (const bench::StoredFormat format : chosen) {
+    const std::string name = bench::to_string(format);
+    RF_TRY_VOID(add(name, shape, format));
+    if (shared_rank_ == 0) continue;
+    ModelConfig shared = shape;
+    shared.sharing = {.group_size = 2, .rank = shared_rank_};
+    RF_TRY_VOID(validate(shared));
+    RF_TRY_VOID(add(name + "-shared" + std::to_string(shared_rank_), shared, format));
   }
   return all;
 }

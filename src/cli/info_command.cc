@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kCacheElementBytes = sizeof(float);
 
 struct FileBytes {
-  uint64_t embedding = 0, linear = 0, router = 0, norm = 0;
+  uint64_t embedding = 0, linear = 0, delta = 0, router = 0, norm = 0;
   uint64_t metadata = 0;  ///< all that is not tensor data: header, tokenizer, padding
   uint64_t total = 0;
 
@@ -29,6 +29,8 @@ struct FileBytes {
         return embedding;
       case TensorRole::kLinear:
         return linear;
+      case TensorRole::kDelta:
+        return delta;
       case TensorRole::kRouter:
         return router;
       case TensorRole::kNorm:
@@ -95,12 +97,14 @@ nlohmann::ordered_json to_json(const Info& info) {
           {"parameters",
            {{"embedding", parameters.embedding},
             {"linear", parameters.linear},
+            {"delta", parameters.delta},
             {"router", parameters.router},
             {"norm", parameters.norm},
             {"total", parameters.total()}}},
           {"bytes",
            {{"embedding", bytes.embedding},
             {"linear", bytes.linear},
+            {"delta", bytes.delta},
             {"router", bytes.router},
             {"norm", bytes.norm},
             {"metadata", bytes.metadata},
@@ -126,6 +130,12 @@ std::string attention_summary(const ModelConfig& config) {
   return text + " (" + ring_summary(config.ring) + ")";
 }
 
+std::string sharing_summary(const SharingConfig& sharing) {
+  std::string kinds;
+  for (const std::string& kind : sharing.kinds) kinds += (kinds.empty() ? "" : ", ") + kind;
+  return kinds + " by groups of " + std::to_string(sharing.group_size) + " layers, rank " + std::to_string(sharing.rank);
+}
+
 std::string to_table(const Info& info) {
   std::ostringstream table;
   table << std::left;
@@ -149,10 +159,12 @@ std::string to_table(const Info& info) {
   row("context", std::to_string(config.max_position_embeddings) + " tokens");
   row("vocabulary", std::to_string(info.vocabulary) + " pieces");
   row("linear weights", info.linear_format);
+  if (config.sharing.group_size > 1) row("shared weights", sharing_summary(config.sharing));
   table << "\n";
   row("", "parameters", "file        of FP16");
   kind("embedding", info.parameters.embedding, info.bytes.embedding);
   kind("linear", info.parameters.linear, info.bytes.linear);
+  if (info.parameters.delta > 0) kind("delta", info.parameters.delta, info.bytes.delta);
   kind("router", info.parameters.router, info.bytes.router);
   kind("norm", info.parameters.norm, info.bytes.norm);
   row("metadata", "-", format_bytes(info.bytes.metadata));

@@ -63,6 +63,9 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("sparsity.keep", c.sparsity.keep, Need::kOptional);
   visit("sparsity.weight_bits", c.sparsity.weight_bits, Need::kOptional);
   visit("sparsity.exceptions", c.sparsity.exceptions, Need::kOptional);
+  visit("sharing.group_size", c.sharing.group_size, Need::kOptional);
+  visit("sharing.kinds", c.sharing.kinds, Need::kOptional);
+  visit("sharing.rank", c.sharing.rank, Need::kOptional);
 }
 
 struct FieldWriter {

@@ -56,6 +56,9 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("sparsity_keep", c.sparsity.keep, Need::kOptional);
   visit("weight_bits", c.sparsity.weight_bits, Need::kOptional);
   visit("sparsity_exceptions", c.sparsity.exceptions, Need::kOptional);
+  visit("sharing_group_size", c.sharing.group_size, Need::kOptional);
+  visit("sharing_kinds", c.sharing.kinds, Need::kOptional);
+  visit("sharing_rank", c.sharing.rank, Need::kOptional);
 }
 
 constexpr const char* kModelType = "model_type";
@@ -181,6 +184,7 @@ struct FieldReader {
   }
   static Status read(const char* key, const json& value, std::vector<std::string>& field) {
     if (!value.is_array()) return wrong(key, "a list of strings", value);
+    field.clear();
     for (const json& item : value) {
       if (!item.is_string()) return wrong(key, "a list of strings", item);
       field.push_back(item.get<std::string>());

@@ -81,6 +81,8 @@ Result<GgufType> dense_type(const Checkpoint& checkpoint, const TensorSpec& spec
     case TensorRole::kLinear:
       if (!floats && !whole_blocks) return GgufType::kBF16;
       return linear_type(checkpoint, spec, format);
+    case TensorRole::kDelta:  // so that it is what was trained with, and small anyway
+      return format == ExportFormat::kF32 ? GgufType::kF32 : GgufType::kBF16;
     case TensorRole::kRouter:
     case TensorRole::kNorm:
       return GgufType::kF32;
@@ -149,6 +151,7 @@ Result<std::vector<std::byte>> encode_sparse(const std::vector<float>& weights, 
 uint64_t& bytes_of(ExportReport& report, TensorRole role) {
   switch (role) {
     case TensorRole::kLinear:
+    case TensorRole::kDelta:
       return report.linear_bytes;
     case TensorRole::kEmbedding:
       return report.embedding_bytes;
@@ -205,7 +208,7 @@ Result<ExportReport> export_gguf(const Checkpoint& checkpoint, const std::filesy
     uint64_t elements = 1;
     for (const int64_t size : shape) elements *= static_cast<uint64_t>(size);
     bytes_of(report, spec.role) += gguf_bytes(type, elements).value();
-    if (spec.role == TensorRole::kLinear) report.linear_fp16_bytes += 2 * static_cast<uint64_t>(spec.elements());
+    if (&bytes_of(report, spec.role) == &report.linear_bytes) report.linear_fp16_bytes += 2 * static_cast<uint64_t>(spec.elements());
     report.fp16_bytes += 2 * static_cast<uint64_t>(spec.elements());
     writer.add_tensor(spec.name, type, shape, produce);
   }

@@ -195,6 +195,7 @@ Status validate(const ModelConfig& config) {
   RF_TRY_VOID(check_sliding(config));
   RF_TRY_VOID(validate(config.rope_scaling));
   RF_TRY_VOID(check_ring(config.ring));
+  RF_TRY_VOID(validate(config.sharing, config.hidden_size));
   return validate(config.sparsity);
 }
 

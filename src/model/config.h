@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "model/rope_scaling.h"
+#include "model/sharing.h"
 #include "model/sparsity.h"
 
 namespace ringflash {
@@ -86,6 +87,7 @@ struct ModelConfig {
   int64_t sliding_window = 0;            ///< keys that a token sees in a sliding layer
   double rope_local_base_freq = 0;       ///< theta of sliding layers, which no scaling stretches; 0: as the others
   SparsityConfig sparsity;
+  SharingConfig sharing;
 
   int64_t query_size() const { return num_attention_heads * head_dim; }
   int64_t key_value_size() const { return num_key_value_heads * head_dim; }

@@ -53,13 +53,21 @@ ParameterCounts count_parameters(const ModelConfig& config) {
       case TensorRole::kEmbedding:
         counts.embedding += spec.elements();
         break;
-      case TensorRole::kLinear:
+      case TensorRole::kLinear: {
+        const int64_t active = active_weights(config.sparsity.pattern_of(spec.name), config.sparsity.keep,
+                                              spec.shape[0], spec.shape[1]);
         counts.linear += spec.elements();
-        counts.active_linear += active_weights(config.sparsity.pattern_of(spec.name), config.sparsity.keep,
-                                               spec.shape[0], spec.shape[1]);
+        counts.active_linear += active;
+        counts.layer_macs += active * spec.layers;
+        break;
+      }
+      case TensorRole::kDelta:
+        counts.delta += spec.elements();
+        counts.layer_macs += spec.elements();
         break;
       case TensorRole::kRouter:
         counts.router += spec.elements();
+        counts.layer_macs += spec.elements();
         break;
       case TensorRole::kNorm:
         counts.norm += spec.elements();
@@ -100,12 +108,13 @@ double forward_macs(const ModelConfig& config, int64_t tokens) {
     const auto layers = std::count(config.attention.begin(), config.attention.end(), kind);
     if (layers > 0) pairs += static_cast<double>(layers) * attention_pairs(config, kind, tokens);
   }
-  return static_cast<double>(tokens) * (static_cast<double>(counts.active_linear + counts.router) + head) +
+  return static_cast<double>(tokens) * (static_cast<double>(counts.layer_macs) + head) +
          2.0 * pairs * static_cast<double>(config.query_size());
 }
 
 ModelConfig dense_twin(ModelConfig config) {
   config.sparsity = {};
+  config.sharing = {};
   std::fill(config.attention.begin(), config.attention.end(), AttentionKind::kFull);
   return config;
 }

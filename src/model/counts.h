@@ -8,9 +8,11 @@
 namespace ringflash {
 
 struct ParameterCounts {
-  int64_t embedding = 0, linear = 0, router = 0, norm = 0;
+  int64_t embedding = 0, linear = 0, delta = 0, router = 0, norm = 0;
   int64_t active_linear = 0;  ///< those of `linear` that sparsity leaves
-  int64_t total() const { return embedding + linear + router + norm; }
+  /// Multiply-accumulates of a token with layers' matrices: a shared weight counts for each of its layers.
+  int64_t layer_macs = 0;
+  int64_t total() const { return embedding + linear + delta + router + norm; }
 };
 
 ParameterCounts count_parameters(const ModelConfig& config);
@@ -27,7 +29,7 @@ double attention_pairs(const ModelConfig& config, AttentionKind kind, int64_t to
 /// Multiply-accumulates of the forward pass for `tokens` positions from 0: linear layers, head and attention.
 double forward_macs(const ModelConfig& config, int64_t tokens);
 
-/// The same model with all weights there and full attention in every layer: what sparsity and the ring are measured
+/// The same model with all weights there, none shared, and full attention in every layer: what sparsity, sharing and the ring are measured
 /// against.
 ModelConfig dense_twin(ModelConfig config);
 

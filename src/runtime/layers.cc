@@ -211,8 +211,9 @@ void embed(const Model& model, std::span<const int32_t> ids, Workspace& work) {
 
 void run_layer(const LayerWeights& weights, TokenRun piece, std::vector<HeadCache>& cache, Workspace& work) {
   const int64_t tokens = piece.tokens;
-  const auto times = [&](std::initializer_list<Projection> projections, const AlignedVector<float>& x) {
-    multiply(work.kernels, work.executor, {projections.begin(), projections.size()}, x.data(), tokens, work.rounded);
+  const auto times = [&](std::initializer_list<LayerProjection> projections, const AlignedVector<float>& x) {
+    multiply(work.kernels, work.executor, {projections.begin(), projections.size()}, x.data(), tokens, work.rounded,
+             work.deltas);
   };
   const auto add_output = [&](const float* gain) {
     if (gain != nullptr) rms_norm(work, work.normed.data(), gain, work.normed.data(), tokens);
@@ -224,7 +225,7 @@ void run_layer(const LayerWeights& weights, TokenRun piece, std::vector<HeadCach
   finish_projection(work, weights.q_bias, weights.q_norm, work.q.data(), tokens, work.config.query_size());
   finish_projection(work, weights.k_bias, weights.k_norm, work.k.data(), tokens, work.config.key_value_size());
   finish_projection(work, weights.v_bias, nullptr, work.v.data(), tokens, work.config.key_value_size());
-  if (weights.router.data != nullptr) times({{weights.router, work.router.data()}}, work.normed);
+  if (weights.router.data != nullptr) matmul(work, weights.router, work.normed.data(), work.router.data(), tokens);
   attend(piece, weights, cache, work);
   times({{weights.o_proj, work.normed.data()}}, work.attended);
   add_output(weights.attention_output_norm);

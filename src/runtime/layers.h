@@ -33,6 +33,7 @@ struct Workspace {
   AlignedVector<float> q, q_rotated, k, k_rotated, v, router, attended;
   AlignedVector<float> gate, up;
   RoundedTokens rounded;
+  DeltaBuffers deltas;
   kernels::RopeTable rope, sliding_rope;  ///< the latter of sliding layers, and empty where there are none
 
   const kernels::RopeTable& rope_of(AttentionKind kind) const {

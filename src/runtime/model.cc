@@ -16,6 +16,8 @@ std::vector<GgufType> accepted_types(TensorRole role) {
     case TensorRole::kEmbedding:
     case TensorRole::kLinear:
       return {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0, GgufType::kQ4_0, GgufType::kQ4_1};
+    case TensorRole::kDelta:
+      return {GgufType::kF32, GgufType::kBF16};
     case TensorRole::kRouter:
     case TensorRole::kNorm:
       return {GgufType::kF32};
@@ -50,6 +52,14 @@ WeightMatrix matrix(const GgufFile& file, const SparseTensors& sparse, const std
   return {tensor->type, tensor->data.data(), tensor->shape[0], tensor->shape[1]};
 }
 
+LayerMatrix layer_matrix(const GgufFile& file, const SparseTensors& sparse, const LinearTensors& tensors) {
+  LayerMatrix result{matrix(file, sparse, tensors.weight), {}, {}};
+  if (tensors.delta_a.empty()) return result;
+  result.delta_a = matrix(file, sparse, tensors.delta_a);
+  result.delta_b = matrix(file, sparse, tensors.delta_b);
+  return result;
+}
+
 const float* gains(const GgufFile& file, const std::string& name) {
   const GgufTensor* tensor = file.find(name);
   RF_CHECK(tensor != nullptr && tensor->type == GgufType::kF32);
@@ -57,16 +67,18 @@ const float* gains(const GgufFile& file, const std::string& name) {
 }
 
 LayerWeights bind_layer(const GgufFile& file, const SparseTensors& sparse, const ModelConfig& config, int64_t layer) {
-  const auto weight = [&](const char* name) { return matrix(file, sparse, layer_tensor(layer, name)); };
+  const auto product = [&](const char* kind) { return layer_matrix(file, sparse, linear_tensors(config, layer, kind)); };
   const auto vector = [&](const char* name) { return gains(file, layer_tensor(layer, name)); };
   LayerWeights w;
   w.attention = config.attention[static_cast<size_t>(layer)];
   w.attention_norm = vector("input_layernorm.weight");
-  w.q_proj = weight("self_attn.q_proj.weight");
-  w.k_proj = weight("self_attn.k_proj.weight");
-  w.v_proj = weight("self_attn.v_proj.weight");
-  w.o_proj = weight("self_attn.o_proj.weight");
-  if (config.has_router(layer)) w.router = weight("self_attn.router.weight");
+  w.q_proj = product("q_proj");
+  w.k_proj = product("k_proj");
+  w.v_proj = product("v_proj");
+  w.o_proj = product("o_proj");
+  if (config.has_router(layer)) {
+    w.router = matrix(file, sparse, layer_tensor(layer, "self_attn.router.weight"));
+  }
   if (config.attention_bias) {
     w.q_bias = vector("self_attn.q_proj.bias");
     w.k_bias = vector("self_attn.k_proj.bias");
@@ -81,9 +93,9 @@ LayerWeights bind_layer(const GgufFile& file, const SparseTensors& sparse, const
     w.attention_output_norm = vector("post_attention_layernorm.weight");
     w.mlp_output_norm = vector("post_feedforward_layernorm.weight");
   }
-  w.gate_proj = weight("mlp.gate_proj.weight");
-  w.up_proj = weight("mlp.up_proj.weight");
-  w.down_proj = weight("mlp.down_proj.weight");
+  w.gate_proj = product("gate_proj");
+  w.up_proj = product("up_proj");
+  w.down_proj = product("down_proj");
   return w;
 }
 

@@ -9,7 +9,7 @@
 #include "format/gguf.h"
 #include "format/sparse_tensors.h"
 #include "model/config.h"
-#include "runtime/weights.h"
+#include "runtime/layer_matrix.h"
 #include "text/tokenizer.h"
 
 namespace ringflash {
@@ -22,7 +22,7 @@ struct LayerWeights {
   const float *mlp_norm = nullptr, *mlp_output_norm = nullptr;
   const float *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
   const float *q_norm = nullptr, *k_norm = nullptr;
-  WeightMatrix q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj;
+  LayerMatrix q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj;
   WeightMatrix router;  ///< data is null where the layer has none
 };
 

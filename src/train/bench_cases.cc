@@ -100,7 +100,7 @@ class TrainingStep {
       const Mlp& mlp = layer->mlp;
       for (Linear linear : {attention->q_proj, attention->k_proj, attention->v_proj, attention->o_proj,
                                    mlp->gate_proj, mlp->up_proj, mlp->down_proj}) {
-        linear->view.mask = random_mask(linear->weight, {SparsePattern::kBlock, config.sparsity.keep}, ++seed_);
+        linear->view().mask = random_mask(linear->weight, {SparsePattern::kBlock, config.sparsity.keep}, ++seed_);
         sparse_.push_back(linear);
       }
     }
@@ -134,7 +134,7 @@ class TrainingStep {
   }
 
   void skip_tiles(bool skip) {
-    for (Linear& linear : sparse_) linear->view.tiles = skip ? block_tiles(linear->view.mask) : BlockTilesPtr();
+    for (Linear& linear : sparse_) linear->view().tiles = skip ? block_tiles(linear->view().mask) : BlockTilesPtr();
   }
 
   CausalLm model_;

@@ -1,6 +1,7 @@
 #include "train/compress.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/file.h"
 #include "base/flush_denormals.h"
@@ -11,6 +12,7 @@
 #include "format/checkpoint.h"
 #include "kernels/kernels.h"
 #include "model/counts.h"
+#include "model/tensors.h"
 #include "text/tokenizer.h"
 #include "train/checkpointing.h"
 #include "train/heldout.h"
@@ -69,45 +71,53 @@ double mean_loss(CausalLm& model, const std::vector<BatchTensors>& rows, torch::
   return nats / tokens;
 }
 
-/// Sums x^T x over what each of a layer's matrices is given, while it lives.
+/// Sums x^T x over what each weight of consecutive layers is given, in all layers of these that share it, while it lives.
 class GramObserver {
  public:
-  explicit GramObserver(DecoderLayer& layer) {
-    for (const auto& module : layer->named_modules()) {
-      auto* linear = module.value()->as<LinearImpl>();
-      if (linear == nullptr || module.key().ends_with("router")) continue;
-      const int64_t in = linear->weight.size(1);
-      matrices_.push_back({module.key() + ".weight", linear, torch::zeros({in, in})});
-    }
-    for (Matrix& matrix : matrices_) {
-      matrix.linear->observer = [&matrix](const Tensor& x) {
-        const Tensor inputs = x.to(torch::kFloat32);
-        matrix.gram.addmm_(inputs.t(), inputs);
-      };
+  GramObserver(std::span<DecoderLayer> layers, size_t first) {
+    for (size_t l = 0; l < layers.size(); ++l) {
+      for (const auto& module : layers[l]->named_modules()) {
+        auto* linear = module.value()->as<LinearImpl>();
+        if (linear == nullptr || module.key().ends_with("router")) continue;
+        observe(*linear, layer_tensor(static_cast<int64_t>(first + l), module.key() + ".weight"));
+      }
     }
   }
   ~GramObserver() {
-    for (Matrix& matrix : matrices_) matrix.linear->observer = nullptr;
+    for (LinearImpl* linear : observed_) linear->observer = nullptr;
   }
 
   struct Matrix {
-    std::string name;  ///< within the layer
-    LinearImpl* linear;
-    Tensor gram;
+    std::string name;
+    Tensor weight, gram;
   };
   std::vector<Matrix>& matrices() { return matrices_; }
 
  private:
+  void observe(LinearImpl& linear, const std::string& name) {
+    if (!linear.borrows()) {
+      const int64_t in = linear.weight.size(1);
+      matrices_.push_back({name, linear.weight, torch::zeros({in, in})});
+    }
+    const auto matrix = std::ranges::find_if(matrices_, [&](const Matrix& each) { return each.weight.is_same(linear.weight); });
+    RF_CHECK(matrix != matrices_.end());
+    linear.observer = [gram = matrix->gram](const Tensor& x) mutable {
+      const Tensor inputs = x.to(torch::kFloat32);
+      gram.addmm_(inputs.t(), inputs);
+    };
+    observed_.push_back(&linear);
+  }
+
   std::vector<Matrix> matrices_;
+  std::vector<LinearImpl*> observed_;
 };
 
-void compress_layer(const std::string& name, GramObserver& observed, const SparsityConfig& sparsity,
-                    OneShotMethod method) {
+void compress_observed(GramObserver& observed, const SparsityConfig& sparsity, OneShotMethod method) {
   torch::NoGradGuard no_grad;
   for (GramObserver::Matrix& matrix : observed.matrices()) {
-    const SparsePattern pattern = sparsity.pattern_of(name + matrix.name);
+    const SparsePattern pattern = sparsity.pattern_of(matrix.name);
     if (pattern == SparsePattern::kNone) continue;
-    Tensor& weight = matrix.linear->weight;
+    Tensor& weight = matrix.weight;
     const bool quantised = pattern == SparsePattern::kFine && weight.size(1) % kSparseGroup == 0;
     const OneShotTarget target{.shape = {pattern, sparsity.keep},
                                .bits = quantised ? sparsity.weight_bits : 16};
@@ -120,19 +130,23 @@ void compress_layers(CausalLm& model, const Calibration& calibration, const Spar
   torch::NoGradGuard no_grad;
   std::vector<Tensor> hidden;
   for (const BatchTensors& row : calibration.rows) hidden.push_back(model->embed(row.ids));
-  Progress progress("compressing", std::ssize(model->layers()), quiet);
-  for (size_t i = 0; i < model->layers().size(); ++i) {
-    progress.update(static_cast<int64_t>(i), "layer " + std::to_string(i));
-    DecoderLayer& layer = model->layers()[i];
+  const std::span<DecoderLayer> all = model->layers();
+  const auto group = static_cast<size_t>(model->config().sharing.group_size);  // of layers compressed together
+  Progress progress("compressing", std::ssize(all), quiet);
+  for (size_t first = 0; first < all.size(); first += group) {
+    progress.update(static_cast<int64_t>(first), "layer " + std::to_string(first));
+    const auto layers = all.subspan(first, std::min(group, all.size() - first));
+    const auto through_layers = [&](size_t row) {
+      Tensor x = hidden[row];
+      for (DecoderLayer& layer : layers) x = layer(x, calibration.rows[row].bounds, compute);
+      return x;
+    };
     {
-      GramObserver observed(layer);
-      for (size_t row = 0; row < hidden.size(); ++row)
-        layer(hidden[row], calibration.rows[row].bounds, compute);
-      compress_layer("model.layers." + std::to_string(i) + ".", observed, sparsity, method);
+      GramObserver observed(layers, first);
+      for (size_t row = 0; row < hidden.size(); ++row) through_layers(row);
+      compress_observed(observed, sparsity, method);
     }
-    for (size_t row = 0; row < hidden.size(); ++row) {
-      hidden[row] = layer(hidden[row], calibration.rows[row].bounds, compute);
-    }
+    for (size_t row = 0; row < hidden.size(); ++row) hidden[row] = through_layers(row);
   }
   progress.finish();
 }
@@ -142,7 +156,7 @@ void round_weights(CausalLm& model, const SparsityConfig& sparsity) {
   torch::NoGradGuard no_grad;
   if (sparsity.weight_bits == 16) return;
   for (auto& [name, value] : parameters_of(model)) {
-    const bool matrix = name.find("proj") != std::string::npos && value.size(1) % kSparseGroup == 0;
+    const bool matrix = name.ends_with("proj.weight") && value.size(1) % kSparseGroup == 0;
     if (!matrix || sparsity.pattern_of(name) != SparsePattern::kFine) continue;
     value.copy_(quantized_weight(value, sparsity.weight_bits, sparsity.keep));
   }

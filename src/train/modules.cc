@@ -56,8 +56,9 @@ NormedInput forgotten_input(RmsNorm norm, const Tensor& x, torch::ScalarType com
 }
 
 int count_askers(std::initializer_list<Linear> layers, torch::ScalarType compute) {
-  return static_cast<int>(std::count_if(layers.begin(), layers.end(),
-                                        [&](const Linear& layer) { return !layer->takes_packed(compute); }));
+  int askers = 0;
+  for (const Linear& layer : layers) askers += layer->times_asking(compute);
+  return askers;
 }
 
 /// The products of several layers with one x, which is packed once.
@@ -82,30 +83,73 @@ Tensor normed_heads(const Tensor& x, RmsNorm norm) {
   return norm(x.to(torch::kFloat32)).to(x.scalar_type());
 }
 
+/// A layer's matrix of this kind, by itself or as its group shares it.
+Linear add_linear(torch::nn::Module& parent, const ModelConfig& c, int64_t layer, const char* kind, int64_t in, int64_t out,
+                  bool bias = false) {
+  const bool shared = c.sharing.sharers(layer, c.num_hidden_layers, kind) > 1;
+  const LinearShape shape{.in = in,
+                          .out = out,
+                          .bias = bias,
+                          .borrows = c.sharing.owner(layer, kind) != layer,
+                          .rank = shared ? c.sharing.rank : 0};
+  return parent.register_module(kind, Linear(shape));
+}
+
 /// Wraps children so that their names come out as "model.layers.0....".
 class Container : public torch::nn::Module {};
 
 }  // namespace
 
-LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias)
-    : weight(register_parameter("weight", torch::empty({out, in}))) {
-  if (with_bias) bias = register_parameter("bias", torch::zeros({out}));
+LinearImpl::LinearImpl(const LinearShape& shape) : borrows_(shape.borrows) {
+  if (!borrows_) weight = register_parameter("weight", torch::empty({shape.out, shape.in}));
+  if (shape.bias) bias = register_parameter("bias", torch::zeros({shape.out}));
+  if (shape.rank == 0) return;
+  delta_a = register_parameter("delta_a", torch::empty({shape.out, shape.rank}));
+  delta_b = register_parameter("delta_b", torch::empty({shape.rank, shape.in}));
+}
+
+void LinearImpl::borrow(const LinearImpl& owner) {
+  RF_CHECK(borrows_ && !owner.borrows_);
+  weight = owner.weight;
+  view_ = owner.view_;
+}
+
+std::vector<Tensor> used_parameters(const torch::nn::Module& part) {
+  std::vector<Tensor> all = part.parameters();
+  for (const auto& module : part.modules()) {
+    const auto* linear = module->as<LinearImpl>();
+    if (linear != nullptr && linear->borrows()) all.push_back(linear->weight);
+  }
+  return all;
+}
+
+int LinearImpl::times_asking(torch::ScalarType type) const {
+  const bool packs = view().tiles && type == packed_type();
+  return (packs ? 0 : 1) + (delta_a.defined() ? 1 : 0);
 }
 
 Tensor LinearImpl::forward(const Tensor& x, const Again& again) {
   if (observer) observer(x);
   Tensor product;
-  if (view.tiles && x.scalar_type() == packed_type()) {
-    product = block_linear(x, weight, view.tiles, view.tile_gradient);
+  if (view().tiles && x.scalar_type() == packed_type()) {
+    product = block_linear(x, weight, view().tiles, view().tile_gradient);
   } else {
-    const Tensor seen = seen_weight(weight, view, x.scalar_type());
+    const Tensor seen = seen_weight(weight, view(), x.scalar_type());
     product = again ? forgetful_linear(x, seen, again) : torch::linear(x, seen);
   }
+  if (delta_a.defined()) product = add_delta(product, x, again);
   return bias.defined() ? product + bias.to(product.scalar_type()) : product;
 }
 
+/// product + (x B^T) A^T.
+Tensor LinearImpl::add_delta(const Tensor& product, const Tensor& x, const Again& again) const {
+  const Tensor a = delta_a.to(x.scalar_type()), b = delta_b.to(x.scalar_type());
+  const Tensor inner = again ? forgetful_linear(x, b, again) : torch::linear(x, b);
+  return torch::addmm(product, inner, a.t());
+}
+
 Tensor LinearImpl::forward_packed(const Tensor& x) {
-  return block_linear_packed(x, weight, view.tiles, view.tile_gradient);
+  return block_linear_packed(x, weight, view().tiles, view().tile_gradient);
 }
 
 RmsNormImpl::RmsNormImpl(int64_t width, double epsilon)
@@ -116,10 +160,10 @@ Tensor RmsNormImpl::forward(const Tensor& x) {
 }
 
 AttentionImpl::AttentionImpl(const ModelConfig& c, int64_t layer)
-    : q_proj(register_module("q_proj", Linear(c.hidden_size, c.query_size(), c.attention_bias))),
-      k_proj(register_module("k_proj", Linear(c.hidden_size, c.key_value_size(), c.attention_bias))),
-      v_proj(register_module("v_proj", Linear(c.hidden_size, c.key_value_size(), c.attention_bias))),
-      o_proj(register_module("o_proj", Linear(c.query_size(), c.hidden_size))),
+    : q_proj(add_linear(*this, c, layer, "q_proj", c.hidden_size, c.query_size(), c.attention_bias)),
+      k_proj(add_linear(*this, c, layer, "k_proj", c.hidden_size, c.key_value_size(), c.attention_bias)),
+      v_proj(add_linear(*this, c, layer, "v_proj", c.hidden_size, c.key_value_size(), c.attention_bias)),
+      o_proj(add_linear(*this, c, layer, "o_proj", c.query_size(), c.hidden_size)),
       heads_(c.num_attention_heads),
       key_value_heads_(c.num_key_value_heads),
       head_dim_(c.head_dim),
@@ -128,7 +172,9 @@ AttentionImpl::AttentionImpl(const ModelConfig& c, int64_t layer)
     q_norm = register_module("q_norm", RmsNorm(c.head_dim, c.rms_norm_eps));
     k_norm = register_module("k_norm", RmsNorm(c.head_dim, c.rms_norm_eps));
   }
-  if (c.has_router(layer)) router = register_module("router", Linear(c.hidden_size, c.num_key_value_heads));
+  if (c.has_router(layer)) {
+    router = register_module("router", Linear(LinearShape{.in = c.hidden_size, .out = c.num_key_value_heads}));
+  }
 }
 
 Tensor AttentionImpl::forward(const NormedInput& x, const std::vector<int64_t>& bounds, AttentionResult* kept) {
@@ -141,10 +187,10 @@ Tensor AttentionImpl::forward(const NormedInput& x, const std::vector<int64_t>& 
   return o_proj(ring_attention(q, k, v, r, bounds, options_, kept).flatten(1));
 }
 
-MlpImpl::MlpImpl(const ModelConfig& c)
-    : gate_proj(register_module("gate_proj", Linear(c.hidden_size, c.intermediate_size))),
-      up_proj(register_module("up_proj", Linear(c.hidden_size, c.intermediate_size))),
-      down_proj(register_module("down_proj", Linear(c.intermediate_size, c.hidden_size))),
+MlpImpl::MlpImpl(const ModelConfig& c, int64_t layer)
+    : gate_proj(add_linear(*this, c, layer, "gate_proj", c.hidden_size, c.intermediate_size)),
+      up_proj(add_linear(*this, c, layer, "up_proj", c.hidden_size, c.intermediate_size)),
+      down_proj(add_linear(*this, c, layer, "down_proj", c.intermediate_size, c.hidden_size)),
       activation_(c.hidden_act) {}
 
 Askers AttentionImpl::askers(torch::ScalarType compute) const {
@@ -173,6 +219,10 @@ Tensor MlpImpl::inner(const NormedInput& x) {
   return gated(gate_proj(x.compute, x.compute_again), up_proj(x.compute, x.compute_again));
 }
 
+bool MlpImpl::has_deltas() const {
+  return gate_proj->delta_a.defined() || up_proj->delta_a.defined() || down_proj->delta_a.defined();
+}
+
 Tensor MlpImpl::forward(const NormedInput& input) {
   const Tensor& x = input.compute;
   if (takes_packed(x.scalar_type())) {
@@ -189,17 +239,19 @@ Tensor MlpImpl::forward(const NormedInput& input) {
 }
 
 Tensor MlpImpl::forward_recomputed(const Tensor& x, RmsNorm norm, torch::ScalarType compute) {
-  if (takes_packed(compute)) {
+  if (takes_packed(compute) || has_deltas()) {
     const ModelPart whole = [this, norm, compute](const Tensor& kept) mutable {
       return forward(normed_input(norm, kept, compute));
     };
-    return recomputed(whole, x, {norm->weight, gate_proj->weight, up_proj->weight, down_proj->weight});
+    std::vector<Tensor> parameters = used_parameters(*this);
+    parameters.push_back(norm->weight);
+    return recomputed(whole, x, parameters);
   }
   const LinearPart but_last = [this, norm, compute](const Tensor& kept) mutable -> LinearEnd {
     return {inner(normed_input(norm, kept, compute)), {}};
   };
   return recomputed_linear(but_last, x, {norm->weight, gate_proj->weight, up_proj->weight},
-                           seen_weight(down_proj->weight, down_proj->view, compute));
+                           seen_weight(down_proj->weight, down_proj->view(), compute));
 }
 
 DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& c, int64_t layer)
@@ -207,7 +259,7 @@ DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& c, int64_t layer)
       post_attention_layernorm(
           register_module("post_attention_layernorm", RmsNorm(c.hidden_size, c.rms_norm_eps))),
       self_attn(register_module("self_attn", Attention(c, layer))),
-      mlp(register_module("mlp", Mlp(c))) {
+      mlp(register_module("mlp", Mlp(c, layer))) {
   if (!c.post_norms) return;
   const auto norm = [&](const char* name) { return register_module(name, RmsNorm(c.hidden_size, c.rms_norm_eps)); };
   pre_feedforward_layernorm = norm("pre_feedforward_layernorm");
@@ -219,17 +271,17 @@ Tensor DecoderLayerImpl::forward(const Tensor& x, const std::vector<int64_t>& bo
   const bool whole = recompute == Recompute::kLayer || recompute == Recompute::kAllButAttention;
   if (!whole || !torch::GradMode::is_enabled()) return forward_halves(x, bounds, compute, recompute, nullptr);
   const auto kept = recompute == Recompute::kAllButAttention ? std::make_shared<AttentionResult>() : nullptr;
-  if (!pre_feedforward_layernorm.is_empty() || mlp->takes_packed(compute)) {
+  if (!pre_feedforward_layernorm.is_empty() || mlp->takes_packed(compute) || mlp->has_deltas()) {
     const ModelPart again = [this, bounds, compute, kept](const Tensor& input) {
       return forward_halves(input, bounds, compute, Recompute::kNothing, kept.get());
     };
-    return recomputed(again, x, parameters());
+    return recomputed(again, x, used_parameters(*this));
   }
   const LinearPart but_last = [this, bounds, compute, kept](const Tensor& input) -> LinearEnd {
     const Tensor attended = attend(input, bounds, compute, Recompute::kNothing, kept.get());
     return {mlp->inner(normed_input(post_attention_layernorm, attended, compute)), attended};
   };
-  return recomputed_linear(but_last, x, parameters(), seen_weight(mlp->down_proj->weight, mlp->down_proj->view, compute));
+  return recomputed_linear(but_last, x, used_parameters(*this), seen_weight(mlp->down_proj->weight, mlp->down_proj->view(), compute));
 }
 
 Tensor DecoderLayerImpl::attend(const Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute,
@@ -269,19 +321,37 @@ CausalLmImpl::CausalLmImpl(const ModelConfig& config, uint64_t seed) : config_(c
     const auto lm_head = register_module("lm_head", std::make_shared<Container>());
     head_ = lm_head->register_parameter("weight", torch::empty({config.vocab_size, config.hidden_size}));
   }
+  share_weights();
+  draw_weights(seed);
+}
 
+void CausalLmImpl::share_weights() {
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    for (const auto& module : layers_[l]->named_modules()) {
+      auto* linear = module.value()->as<LinearImpl>();
+      if (linear == nullptr || !linear->borrows()) continue;
+      const int64_t owner = config_.sharing.owner(static_cast<int64_t>(l), module.key().substr(module.key().rfind('.') + 1));
+      linear->borrow(*layers_[static_cast<size_t>(owner)]->named_modules()[module.key()]->as<LinearImpl>());
+    }
+  }
+}
+
+void CausalLmImpl::draw_weights(uint64_t seed) {
   torch::NoGradGuard no_grad;
   auto generator = at::detail::createCPUGenerator(seed);
-  const double residual_scale = 1.0 / std::sqrt(2.0 * static_cast<double>(config.num_hidden_layers));
+  const double residual_scale = 1.0 / std::sqrt(2.0 * static_cast<double>(config_.num_hidden_layers));
   for (auto& item : named_parameters()) {
     Tensor& weight = item.value();
     if (weight.dim() < 2) continue;
+    if (item.key().ends_with(".delta_a")) {
+      weight.zero_();
+      continue;
+    }
     double deviation = 1.0 / std::sqrt(static_cast<double>(weight.size(1)));
     // Small: through a tied head a token's own logit is sqrt(hidden_size) times this at the start, and should
     // not win.
     if (item.key().find("model.layers.") == std::string::npos) deviation = kEmbeddingDeviation;
-    const bool writes_residual =
-        item.key().find("o_proj") != std::string::npos || item.key().find("down_proj") != std::string::npos;
+    const bool writes_residual = item.key().ends_with("o_proj.weight") || item.key().ends_with("down_proj.weight");
     if (writes_residual) deviation *= residual_scale;
     weight.normal_(0, deviation, generator);
   }

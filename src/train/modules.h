@@ -29,28 +29,52 @@ struct Askers {
   int compute = 0, full = 0;
 };
 
+struct LinearShape {
+  int64_t in, out;
+  bool bias = false;
+  bool borrows = false;  ///< the weight is another's, which borrow() names
+  int64_t rank = 0;      ///< of a pair that it has besides; 0 for none
+};
+
 /// A weight matrix [out, in], and a bias [out] where wanted, whose product runs in a lower precision than the weight is kept in,
-/// and which may multiply with less than it keeps: masked and quantised (DESIGN section 5).
+/// and which may multiply with less than it keeps: masked and quantised (DESIGN section 5). Where layers share the
+/// weight W (DESIGN section 6), one has it as its parameter, the others borrow it, and each multiplies with W + A B.
 class LinearImpl : public torch::nn::Module {
  public:
-  LinearImpl(int64_t in, int64_t out, bool with_bias = false);
+  explicit LinearImpl(const LinearShape& shape);
   /// x [T, in] in the compute precision -> [T, out] in x's. Where `again` gives x once more, x is not kept.
   torch::Tensor forward(const torch::Tensor& x, const Again& again = {});
   torch::Tensor weight;
-  torch::Tensor bias;  ///< empty for none
+  torch::Tensor bias;              ///< empty for none
+  torch::Tensor delta_a, delta_b;  ///< [out, rank] and [rank, in]; empty for none
+
+  /// Multiplies with the owner's weight, as the owner's view shows it.
+  void borrow(const LinearImpl& owner);
+  bool borrows() const { return borrows_; }
 
   /// Whether x of this type may come packed (ops/block_linear.h), which spares layers in a row the packing.
-  bool takes_packed(torch::ScalarType type) const { return view.tiles && type == packed_type() && !observer && !bias.defined(); }
+  bool takes_packed(torch::ScalarType type) const { return view().tiles && type == packed_type() && !observer && !bias.defined() && !delta_a.defined(); }
+  /// How often backward calls `again` for x of this type.
+  int times_asking(torch::ScalarType type) const;
   /// Packed x -> packed.
   torch::Tensor forward_packed(const torch::Tensor& x);
 
   /// What forward multiplies with. Not parameters: whoever trains sets them (sparsifier.h).
-  WeightView view;
+  WeightView& view() const { return *view_; }
 
   /// Called with each x, where set: for calibration.
   std::function<void(const torch::Tensor&)> observer;
+
+ private:
+  torch::Tensor add_delta(const torch::Tensor& product, const torch::Tensor& x, const Again& again) const;
+
+  bool borrows_;
+  std::shared_ptr<WeightView> view_ = std::make_shared<WeightView>();
 };
 TORCH_MODULE(Linear);
+
+/// All that a part of a model multiplies with: its parameters and the weights that it borrows.
+std::vector<torch::Tensor> used_parameters(const torch::nn::Module& part);
 
 class RmsNormImpl : public torch::nn::Module {
  public:
@@ -81,7 +105,7 @@ TORCH_MODULE(Attention);
 
 class MlpImpl : public torch::nn::Module {
  public:
-  explicit MlpImpl(const ModelConfig& config);
+  MlpImpl(const ModelConfig& config, int64_t layer);
   /// x [T, D] in the compute precision -> the same shape and type.
   torch::Tensor forward(const NormedInput& x);
   /// The same of norm(x), x in fp32, keeping x alone.
@@ -89,6 +113,7 @@ class MlpImpl : public torch::nn::Module {
   /// What down_proj takes.
   torch::Tensor inner(const NormedInput& x);
   bool takes_packed(torch::ScalarType type) const;
+  bool has_deltas() const;
   Askers askers(torch::ScalarType compute) const;
   Linear gate_proj{nullptr}, up_proj{nullptr}, down_proj{nullptr};
 
@@ -124,7 +149,8 @@ TORCH_MODULE(DecoderLayer);
 class CausalLmImpl : public torch::nn::Module {
  public:
   /// Weights drawn from `seed`: matrices normal with deviation 1/sqrt(in), those that write to the residual
-  /// stream also divided by sqrt(2 * layers) (Radford et al. 2019), embedding and head 0.02, norms 1.
+  /// stream also divided by sqrt(2 * layers) (Radford et al. 2019), embedding and head 0.02, norms 1. Of a
+  /// low-rank pair A is 0, B normal (Hu et al. 2021).
   CausalLmImpl(const ModelConfig& config, uint64_t seed);
 
   /// ids [T] -> what the first layer takes, [T, D] fp32.
@@ -149,6 +175,8 @@ class CausalLmImpl : public torch::nn::Module {
   std::vector<DecoderLayer>& layers() { return layers_; }
 
  private:
+  void share_weights();
+  void draw_weights(uint64_t seed);
   const torch::Tensor& head_weight() const { return head_.defined() ? head_ : embedding_; }
 
   ModelConfig config_;

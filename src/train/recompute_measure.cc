@@ -18,7 +18,7 @@ constexpr int kRepeats = 3;  // after a first round that warms up
 RecomputeCost run_once(DecoderLayer& layer, const Tensor& input, const std::vector<int64_t>& bounds,
                        torch::ScalarType compute) {
   const Tensor x = input.detach().requires_grad_(true);
-  std::vector<Tensor> inputs = layer->parameters();
+  std::vector<Tensor> inputs = used_parameters(*layer);
   inputs.push_back(x);
   const Stopwatch stopwatch;
   const int64_t before = allocated_bytes();

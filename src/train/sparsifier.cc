@@ -51,7 +51,7 @@ Sparsifier::Sparsifier(CausalLm model, AdamW& optimizer, const TrainConfig& conf
     : optimizer_(optimizer), config_(config), sparsity_(model->config().sparsity), schedule_(config) {
   for (const auto& module : model->named_modules()) {
     auto* linear = module.value()->as<LinearImpl>();
-    if (linear == nullptr || module.key().ends_with(".router")) continue;
+    if (linear == nullptr || linear->borrows() || module.key().ends_with(".router")) continue;
     const SparsePattern pattern = sparsity_.pattern_of(module.key() + ".weight");
     if (pattern == SparsePattern::kNone) continue;
     layers_.push_back(
@@ -70,7 +70,7 @@ Sparsifier::Sparsifier(CausalLm model, AdamW& optimizer, const TrainConfig& conf
 
 Tensor Sparsifier::choose(const Layer& layer, int64_t step) const {
   const Tensor& weight = layer.linear->weight;
-  const Tensor& mask = layer.linear->view.mask;
+  const Tensor& mask = layer.linear->view().mask;
   MaskShape shape{layer.pattern, sparsity_.keep};
   if (config_.mask_method == "magnitude") {
     shape.keep = schedule_.keep_at(step, sparsity_.keep);
@@ -86,8 +86,8 @@ Tensor Sparsifier::choose(const Layer& layer, int64_t step) const {
 }
 
 void Sparsifier::apply(Layer& layer, const Tensor& mask) {
-  const Tensor before = layer.linear->view.mask;
-  layer.linear->view.mask = mask;
+  const Tensor before = layer.linear->view().mask;
+  layer.linear->view().mask = mask;
   if (config_.mask_method != "magnitude") {
     // Absent weights stay zero, so that those which come back start from nothing, moments included.
     layer.linear->weight.mul_(mask);
@@ -97,19 +97,19 @@ void Sparsifier::apply(Layer& layer, const Tensor& mask) {
 }
 
 void Sparsifier::show(Layer& layer) {
-  const Tensor& mask = layer.linear->view.mask;
+  const Tensor& mask = layer.linear->view().mask;
   const double pruned_scale = config_.mask_method == "magnitude" ? config_.pruned_update_scale : 0;
   optimizer_.set_mask(layer.name, mask, pruned_scale, config_.l1);
   const auto kept = static_cast<double>(mask.sum().item<int64_t>());
   const bool pays = layer.pattern == SparsePattern::kBlock && mask.device().is_cpu() &&
                     kept < kSparseEnough * static_cast<double>(mask.numel());
-  layer.linear->view.tiles = pays ? block_tiles(mask) : BlockTilesPtr();
+  layer.linear->view().tiles = pays ? block_tiles(mask) : BlockTilesPtr();
 }
 
 void Sparsifier::quantize_if_due(int64_t step) {
   if (step < schedule_.quantize) return;
   for (Layer& layer : layers_) {
-    WeightView& view = layer.linear->view;
+    WeightView& view = layer.linear->view();
     if (layer.pattern != SparsePattern::kFine || view.mask.size(1) % kSparseGroup != 0) continue;  // exported as bf16
     view.bits = sparsity_.weight_bits;
     view.nonzeros = sparsity_.keep;
@@ -122,7 +122,7 @@ void Sparsifier::settle_gradients(int64_t step) {
   const bool near = due - step <= std::max<int64_t>(1, schedule_.interval / kDensePart);
   const bool dense = near && due <= schedule_.freeze && config_.mask_method != "static";
   for (Layer& layer : layers_) {
-    layer.linear->view.tile_gradient = dense ? TileGradient::kDense : TileGradient::kActive;
+    layer.linear->view().tile_gradient = dense ? TileGradient::kDense : TileGradient::kActive;
   }
 }
 
@@ -135,7 +135,7 @@ std::optional<MaskMetrics> Sparsifier::after_step(int64_t step) {
   MaskMetrics metrics{.step = step};
   double energy = 0, kept_energy = 0;
   for (Layer& layer : layers_) {
-    const Tensor before = layer.linear->view.mask;
+    const Tensor before = layer.linear->view().mask;
     const Tensor squares = layer.linear->weight.square();
     const Tensor mask = choose(layer, step);
     apply(layer, mask);
@@ -160,7 +160,7 @@ std::vector<AdamW::Parameter> Sparsifier::tensors() const {
   std::vector<AdamW::Parameter> tensors;
   for (const Layer& layer : layers_) {
     tensors.push_back({layer.name, layer.linear->weight});
-    tensors.push_back({layer.name + kMaskSuffix, layer.linear->view.mask});
+    tensors.push_back({layer.name + kMaskSuffix, layer.linear->view().mask});
   }
   return tensors;
 }

@@ -46,6 +46,7 @@ TEST_F(ConfigGgufTest, EveryNumberComesBackExactly) {
   configs[0].attention_mode = AttentionMode::kBidirectional;
   configs[1].ring.select = GlobalSelect::kTopPages;
   configs[0].sparsity = {SparsePattern::kBlock, 16, 8, {"k_proj=fine", "v_proj=none"}};
+  configs[0].sharing = {.group_size = 2, .kinds = {"v_proj", "gate_proj"}, .rank = 7};
   configs[1].ring.top_pages_factor = 7;
   configs[1].ring.top_pages_run = 64;
   configs[2].rope_scaling = {.type = RopeScalingType::kYarn, .factor = 3.7, .original_positions = 4096};

@@ -54,6 +54,7 @@ TEST(ConfigJson, EveryNumberComesBackExactly) {
     configs.push_back(testing::tiny_imported_config(architecture));
   }
   configs[2].sparsity = {SparsePattern::kFine, 16, 4, {"layers.0.=none", "down_proj=block"}};
+  configs[3].sharing = {.group_size = 3, .kinds = {"up_proj"}, .rank = 0};
   for (const ModelConfig& config : configs) {
     const auto read = config_from_json(config_to_json(config));
     ASSERT_TRUE(read) << read.error().message;
@@ -98,7 +99,11 @@ TEST(ConfigJson, WritesHuggingFacesNames) {
                          {"sparsity", "none"},
                          {"sparsity_keep", 12},
                          {"weight_bits", 16},
-                         {"sparsity_exceptions", json::array()}};
+                         {"sparsity_exceptions", json::array()},
+                         {"sharing_group_size", 1},
+                         {"sharing_kinds",
+                          {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}},
+                         {"sharing_rank", 16}};
   EXPECT_EQ(written, expected);
 }
 

@@ -158,6 +158,27 @@ TEST_F(ExportGgufTest, WeightsThatAreNoNumbersAreNamed) {
   EXPECT_EQ(error_with(1e9f, ExportFormat::kBF16), "accepted");
 }
 
+TEST_F(ExportGgufTest, SharedWeightsAreThereOnceBesideEachLayersPair) {
+  config_.sharing = {.group_size = 2, .kinds = {"gate_proj"}, .rank = 4};
+  weights_ = testing::random_weights(config_);
+  const auto report = export_gguf(checkpoint(weights_), out_, ExportFormat::kQ8, {});
+  ASSERT_TRUE(report) << report.error().message;
+  const GgufFile file = GgufFile::open(out_).value();
+  EXPECT_EQ(read_config(file).value(), config_);
+  EXPECT_EQ(file.find(layer_tensor(0, "mlp.gate_proj.weight"))->type, GgufType::kQ8_0);
+  EXPECT_EQ(file.find(layer_tensor(1, "mlp.gate_proj.weight")), nullptr);
+  for (const int64_t layer : {0, 1}) {
+    const std::string b = layer_tensor(layer, "mlp.gate_proj.delta_b");
+    EXPECT_EQ(file.find(layer_tensor(layer, "mlp.gate_proj.delta_a"))->shape, (std::vector<int64_t>{48, 4}));
+    EXPECT_EQ(file.find(b)->type, GgufType::kBF16);
+    testing::expect_close(decode(*file.find(b)), weights_.at(b), {.relative = 0x1p-8});
+  }
+  // By hand: q, o, k, v of both layers; gate once, up twice, down as bf16 twice; the pairs as bf16.
+  const uint64_t q8 = 2 * (2 * 64 * 64 + 2 * 32 * 64) + 3 * 48 * 64, bf16 = 2 * 48 * 64 + 2 * 4 * (48 + 64);
+  EXPECT_EQ(report->linear_bytes, q8 / 32 * 34 + 2 * bf16);
+  EXPECT_EQ(report->linear_fp16_bytes, 2 * (q8 + bf16));
+}
+
 /// Keeps the first `keep` weights of each group of 64.
 void prune(Weights& weights, const ModelConfig& config, int64_t keep) {
   for (const TensorSpec& spec : tensor_inventory(config)) {

@@ -54,13 +54,7 @@ class Architectures : public ::testing::TestWithParam<const char*> {};
 // for deeper models than this (docs/numerics.md). Logits are of the order of 1. Where attention takes bf16, each of the
 // two layers rounds q, k, v and the weights of attention by itself on either side, half a unit of 2^-8 each, and what
 // follows leaves that as it is: 4 deviations of sqrt(2 * 4 * 2) such roundings.
-TEST_P(Architectures, TrainerAndRuntimeAgree) {
-  testing::TinyModelOptions options;
-  options.config = testing::tiny_imported_config(GetParam());
-  options.config.rope_scaling = {.type = RopeScalingType::kYarn,
-                                 .factor = 4,
-                                 .original_positions = 64,
-                                 .attention_factor = yarn_attention_factor(4)};
+void expect_parity(const testing::TinyModelOptions& options) {
   const testing::TemporaryDirectory directory;
   const testing::TinyWeights weights = testing::write_tiny_gguf(directory / "model.gguf", options);
   const Model model = Model::load(directory / "model.gguf").value();
@@ -69,6 +63,26 @@ TEST_P(Architectures, TrainerAndRuntimeAgree) {
   const double tolerance = rounds ? 4 * 4 * 0x1p-8 / 1.7320508 : 2e-4;
   testing::expect_close(runtime_logits(model, ids), trainer_logits(options.config, weights, ids),
                         {.absolute = tolerance, .relative = 2e-4});
+}
+
+TEST_P(Architectures, TrainerAndRuntimeAgree) {
+  testing::TinyModelOptions options;
+  options.config = testing::tiny_imported_config(GetParam());
+  options.config.rope_scaling = {.type = RopeScalingType::kYarn,
+                                 .factor = 4,
+                                 .original_positions = 64,
+                                 .attention_factor = yarn_attention_factor(4)};
+  expect_parity(options);
+}
+
+TEST(SharedWeights, TrainerAndRuntimeAgree) {
+  for (const char* architecture : {"llama", "gemma3"}) {
+    SCOPED_TRACE(architecture);
+    testing::TinyModelOptions options;
+    options.config = testing::tiny_imported_config(architecture);
+    options.config.sharing = {.group_size = 2, .kinds = {"q_proj", "v_proj", "up_proj", "down_proj"}, .rank = 3};
+    expect_parity(options);
+  }
 }
 
 // The parameters that only some architectures have learn, too.

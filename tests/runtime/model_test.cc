@@ -38,9 +38,10 @@ TEST_F(ModelFile, BindsWeightsWhereTheyLie) {
   ASSERT_EQ(model.layers().size(), 4u);
   const LayerWeights& layer = model.layers()[2];
   EXPECT_EQ(layer.attention, AttentionKind::kRing);
-  EXPECT_EQ(layer.gate_proj.type, GgufType::kQ8_0);
-  EXPECT_EQ(layer.gate_proj.rows, 96);
-  EXPECT_EQ(layer.gate_proj.columns, 64);
+  EXPECT_EQ(layer.gate_proj.w.type, GgufType::kQ8_0);
+  EXPECT_EQ(layer.gate_proj.w.rows, 96);
+  EXPECT_EQ(layer.gate_proj.w.columns, 64);
+  EXPECT_FALSE(layer.gate_proj.has_delta());
   EXPECT_EQ(layer.router.type, GgufType::kF32);
   EXPECT_EQ(static_cast<const float*>(layer.router.data)[5],
             weights.at(layer_tensor(2, "self_attn.router.weight"))[5]);
@@ -48,6 +49,19 @@ TEST_F(ModelFile, BindsWeightsWhereTheyLie) {
             weights.at(layer_tensor(2, "post_attention_layernorm.weight"))[63]);
   EXPECT_EQ(model.layers()[1].router.data, nullptr);
   EXPECT_NE(model.head().data, model.embedding().data);
+}
+
+TEST_F(ModelFile, LayersOfAGroupReadTheSameBytes) {
+  options_.config.sharing = {.group_size = 2, .kinds = {"up_proj"}, .rank = 4};
+  testing::write_tiny_gguf(path_, options_);
+  const Model model = Model::load(path_).value();
+  const auto& layers = model.layers();
+  EXPECT_EQ(layers[0].up_proj.w.data, layers[1].up_proj.w.data);
+  EXPECT_NE(layers[0].up_proj.w.data, layers[2].up_proj.w.data);
+  EXPECT_NE(layers[0].up_proj.delta_a.data, layers[1].up_proj.delta_a.data);
+  EXPECT_EQ(layers[1].up_proj.delta_a.columns, 4);
+  EXPECT_EQ(layers[1].up_proj.delta_b.rows, 4);
+  EXPECT_NE(layers[0].gate_proj.w.data, layers[1].gate_proj.w.data);
 }
 
 TEST_F(ModelFile, ATiedHeadIsTheEmbedding) {

@@ -36,12 +36,20 @@ void append(const Row& x, Row& all) {
   all.insert(all.end(), x.begin(), x.end());
 }
 
+/// x (W + A B)^T of the layer's matrix of this kind, W being its own or that of its group.
+Row multiply(const ModelConfig& c, const TinyWeights& weights, int64_t layer, const std::string& kind, const Row& x) {
+  const LinearTensors names = linear_tensors(c, layer, kind);
+  Row y = times(weights.at(names.weight), x);
+  if (!names.delta_a.empty()) add(times(weights.at(names.delta_a), times(weights.at(names.delta_b), x)), y);
+  return y;
+}
+
 /// x W^T, with what the model adds to it, and its heads normed where they are.
 Row project(const ModelConfig& c, const TinyWeights& weights, int64_t layer, const std::string& name, const Row& x) {
   const auto weight = [&](const std::string& suffix) -> const std::vector<float>& {
     return weights.at(layer_tensor(layer, "self_attn." + name + suffix));
   };
-  Row y = times(weight("_proj.weight"), x);
+  Row y = multiply(c, weights, layer, name + "_proj", x);
   if (c.attention_bias) {
     const std::vector<float>& bias = weight("_proj.bias");
     for (size_t i = 0; i < y.size(); ++i) y[i] += bias[i];
@@ -104,13 +112,13 @@ void run_layer(const ModelConfig& c, const TinyWeights& weights, int64_t layer, 
       if (c.post_norms) output = rms_norm(output, weight(norm), c.rms_norm_eps);
       add(output, hidden[t]);
     };
-    add_output(times(weight("self_attn.o_proj.weight"), attended[t]), "post_attention_layernorm.weight");
+    add_output(multiply(c, weights, layer, "o_proj", attended[t]), "post_attention_layernorm.weight");
     const char* norm = c.post_norms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight";
     const Row y = rms_norm(hidden[t], weight(norm), c.rms_norm_eps);
-    const Row up = times(weight("mlp.up_proj.weight"), y);
-    Row gate = times(weight("mlp.gate_proj.weight"), y);
+    const Row up = multiply(c, weights, layer, "up_proj", y);
+    Row gate = multiply(c, weights, layer, "gate_proj", y);
     for (size_t i = 0; i < gate.size(); ++i) gate[i] = activated(c, gate[i]) * up[i];
-    add_output(times(weight("mlp.down_proj.weight"), gate), "post_feedforward_layernorm.weight");
+    add_output(multiply(c, weights, layer, "down_proj", gate), "post_feedforward_layernorm.weight");
   }
 }
 

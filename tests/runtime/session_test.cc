@@ -89,6 +89,11 @@ std::vector<TinyModelOptions> variants() {
   for (const char* architecture : testing::kImportedArchitectures) {
     all.emplace_back().config = testing::tiny_imported_config(architecture);
   }
+  for (const GgufType matrices : {GgufType::kF32, GgufType::kQ8_0}) {
+    TinyModelOptions& shared = all.emplace_back();
+    shared.config.sharing = {.group_size = 3, .rank = 5};  // layers 0 to 2, and layer 3 by itself
+    shared.matrices = matrices;
+  }
   for (size_t i = 0; i < all.size(); ++i) all[i].seed = i + 1;
   return all;
 }

@@ -38,6 +38,7 @@ std::vector<float> random_values(const TensorSpec& spec, Rng& rng) {
         continue;
       case TensorRole::kEmbedding:
       case TensorRole::kLinear:
+      case TensorRole::kDelta:
         value = static_cast<float>(x / std::sqrt(columns));
         continue;
     }
@@ -55,6 +56,8 @@ GgufType stored_type(const TensorSpec& spec, const TinyModelOptions& options) {
     case TensorRole::kEmbedding:
     case TensorRole::kLinear:
       return options.matrices;
+    case TensorRole::kDelta:
+      return options.matrices == GgufType::kF32 ? GgufType::kF32 : GgufType::kBF16;
   }
   RF_UNREACHABLE();
 }

@@ -80,7 +80,7 @@ TEST_F(Checkpointing, AbsentWeightsAreSavedAsZeros) {
   ASSERT_TRUE(load_weights(*saved, loaded).ok());
   const auto& ours = *model_->layers().front()->mlp->up_proj;
   const Tensor seen = loaded->layers().front()->mlp->up_proj->weight;
-  EXPECT_TRUE(torch::equal(seen, ours.weight * ours.view.mask));
+  EXPECT_TRUE(torch::equal(seen, ours.weight * ours.view().mask));
   EXPECT_LT(seen.ne(0).sum().item<int64_t>(), seen.numel() / 4);
 }
 

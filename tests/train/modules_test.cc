@@ -20,10 +20,11 @@ std::map<std::string, std::vector<int64_t>> inventory_of(const ModelConfig& conf
 }
 
 TEST(CausalLm, ParametersAreTheInventory) {
-  ModelConfig tied = small_config(), untied = small_config(), full = small_config();
+  ModelConfig tied = small_config(), untied = small_config(), full = small_config(), shared = small_config();
   untied.tie_word_embeddings = false;
   full.attention.assign(full.num_hidden_layers, AttentionKind::kFull);
-  for (const ModelConfig& config : {tied, untied, full}) {
+  shared.sharing = {.group_size = 2, .kinds = {"k_proj", "down_proj"}, .rank = 3};
+  for (const ModelConfig& config : {tied, untied, full, shared}) {
     CausalLm model(config, 1);
     std::map<std::string, std::vector<int64_t>> shapes;
     for (const auto& item : model->named_parameters()) shapes[item.key()] = item.value().sizes().vec();
@@ -61,8 +62,8 @@ TEST(CausalLm, SkipsInactiveTiles) {
   CausalLm dense(config, 3), sparse(config, 3);
   uint64_t seed = 0;
   const auto mask_layer = [&](Linear one, Linear other) {
-    one->view.mask = other->view.mask = random_mask(one->weight, {SparsePattern::kBlock, 20}, ++seed);
-    other->view.tiles = block_tiles(other->view.mask);
+    one->view().mask = other->view().mask = random_mask(one->weight, {SparsePattern::kBlock, 20}, ++seed);
+    other->view().tiles = block_tiles(other->view().mask);
   };
   for (size_t i = 0; i < dense->layers().size(); ++i) {
     const Attention &a = dense->layers()[i]->self_attn, &b = sparse->layers()[i]->self_attn;
@@ -84,7 +85,7 @@ TEST(CausalLm, SkipsInactiveTiles) {
   got.backward();
   for (size_t i = 0; i < dense->layers().size(); ++i) {
     const Linear &a = dense->layers()[i]->mlp->gate_proj, &b = sparse->layers()[i]->mlp->gate_proj;
-    const Tensor active = a->weight.grad() * a->view.mask;
+    const Tensor active = a->weight.grad() * a->view().mask;
     const double largest = active.abs().max().item<double>();
     testing::expect_close(b->weight.grad(), active, {.absolute = largest / 16}, "gradient");
   }

@@ -69,6 +69,18 @@ TEST(Recompute, GivesTheSameBitsInOtherArchitectures) {
   expect_same_bits(model);
 }
 
+TEST(Recompute, GivesTheSameBitsOfSharedLayers) {
+  ModelConfig config = small_config();
+  config.sharing = {.group_size = 2, .rank = 3};
+  CausalLm model(config, 4);
+  torch::NoGradGuard no_grad;
+  for (auto& item : model->named_parameters()) {
+    if (item.key().ends_with("delta_a")) item.value().fill_(0.1);
+  }
+  const torch::AutoGradMode enable(true);
+  expect_same_bits(model);
+}
+
 TEST(Recompute, GivesTheSameBitsOfSparseLayers) {
   for (const SparsePattern pattern : {SparsePattern::kFine, SparsePattern::kBlock}) {
     CausalLm model(small_config(), 5);
@@ -76,9 +88,9 @@ TEST(Recompute, GivesTheSameBitsOfSparseLayers) {
     for (DecoderLayer& layer : model->layers()) {
       const Mlp& mlp = layer->mlp;
       for (Linear linear : {layer->self_attn->q_proj, mlp->gate_proj, mlp->up_proj, mlp->down_proj}) {
-        linear->view.mask = random_mask(linear->weight, {pattern, 12}, ++seed);
-        if (pattern == SparsePattern::kBlock) linear->view.tiles = block_tiles(linear->view.mask);
-        if (pattern == SparsePattern::kFine) linear->view.bits = 4, linear->view.nonzeros = 12;
+        linear->view().mask = random_mask(linear->weight, {pattern, 12}, ++seed);
+        if (pattern == SparsePattern::kBlock) linear->view().tiles = block_tiles(linear->view().mask);
+        if (pattern == SparsePattern::kFine) linear->view().bits = 4, linear->view().nonzeros = 12;
       }
     }
     expect_same_bits(model);

@@ -90,22 +90,22 @@ TEST(Sparsifier, AbsentWeightsMoveByTheScaledUpdateAndMayComeBack) {
   Trained trained("magnitude");
   for (int64_t n = 1; n <= 4; ++n) trained.step(n);
   Linear& linear = trained.model->layers().front()->self_attn->q_proj;
-  const Tensor before = linear->weight.detach().clone(), mask = linear->view.mask;
+  const Tensor before = linear->weight.detach().clone(), mask = linear->view().mask;
   trained.step(5);
   const Tensor moved = (linear->weight.detach() - before).abs();
   const auto of = [&](const Tensor& where) { return moved.masked_select(where).mean().item<double>(); };
   EXPECT_NEAR(of(~mask) / of(mask), trained.recipe.pruned_update_scale, 0.02);
-  EXPECT_GT((linear->view.mask & ~mask).sum().item<int64_t>(), 0);
+  EXPECT_GT((linear->view().mask & ~mask).sum().item<int64_t>(), 0);
 }
 
 TEST(Sparsifier, RiglsAbsentWeightsAreZeroAndComeBackFromNothing) {
   Trained trained("rigl");
   Linear& linear = trained.model->layers().front()->mlp->gate_proj;
-  const Tensor before = linear->view.mask;
+  const Tensor before = linear->view().mask;
   trained.step(1);
-  const Tensor came = linear->view.mask & ~before;
+  const Tensor came = linear->view().mask & ~before;
   ASSERT_GT(came.sum().item<int64_t>(), 0);
-  EXPECT_EQ(linear->weight.masked_select(~linear->view.mask | came).abs().max().item<float>(), 0);
+  EXPECT_EQ(linear->weight.masked_select(~linear->view().mask | came).abs().max().item<float>(), 0);
   for (const auto& [name, value] : trained.optimizer->state()) {
     if (name.find("layers.0.mlp.gate_proj") == std::string::npos) continue;
     EXPECT_EQ(value.masked_select(came).abs().max().item<float>(), 0) << name;
@@ -117,7 +117,7 @@ TEST(Sparsifier, QuantisedLayersMultiplyWithWhatTheFileWillHold) {
     Trained trained("magnitude", SparsePattern::kFine, bits);
     for (int64_t n = 1; n <= 6; ++n) trained.step(n);
     Linear& linear = trained.model->layers().front()->mlp->down_proj;
-    const Tensor saved = (linear->weight * linear->view.mask).detach().contiguous();
+    const Tensor saved = (linear->weight * linear->view().mask).detach().contiguous();
     const SparseBits kind = bits == 4 ? SparseBits::k4 : SparseBits::k8;
     SparseFormat format{.bits = kind, .shape = {saved.size(0), saved.size(1), 12}};
     if (bits == 4) format.base = s4_base_exponent(saved.abs().max().item<float>());
@@ -141,7 +141,7 @@ TEST(Sparsifier, LayersMultiplyWithWhatIsThere) {
   const Tensor x = testing::random_tensor({3, linear->weight.size(1)}, 9).to(torch::kFloat32);
   linear->weight.detach().add_(1);  // so that absent ones would show
   const Tensor y = linear(x);
-  EXPECT_TRUE(torch::equal(y, torch::linear(x, linear->weight * linear->view.mask)));
+  EXPECT_TRUE(torch::equal(y, torch::linear(x, linear->weight * linear->view().mask)));
   y.sum().backward();
   EXPECT_TRUE(torch::equal(linear->weight.grad(), x.sum(0).expand_as(linear->weight))) << "straight through";
 }

@@ -80,6 +80,22 @@ TEST_F(Training, ResumedLossesAreBitIdentical) {
   EXPECT_EQ(losses(out_), whole);
 }
 
+TEST_F(Training, SharedSparseLayersLearnAndResumeToTheBit) {
+  TrainRequest request = small_run(data_, out_, 16);
+  request.settings.insert(request.settings.end(),
+                          {{"sharing_group_size", "2"}, {"sharing_kinds", R"(["v_proj", "gate_proj", "down_proj"])"},
+                           {"sharing_rank", "4"}, {"sparsity", "fine"}, {"sparsity_keep", "16"}, {"weight_bits", "4"},
+                           {"mask_interval", "2"}, {"save_steps", "8"}});
+  const TrainReport report = run(request);
+  EXPECT_LT(report.last_bits_per_byte, report.first_bits_per_byte);
+  EXPECT_EQ(open_checkpoint(out_).value().config.sharing.rank, 4);
+  const std::vector<double> whole = losses(out_);
+  fs::remove_all(out_ / "checkpoint-16");
+  request.resume = true;
+  run(request);
+  EXPECT_EQ(losses(out_), whole);
+}
+
 TEST_F(Training, EightBitMomentsLearnAlikeAndResumeToTheBit) {
   TrainRequest request = small_run(data_, out_, 60);
   request.settings.insert(request.settings.end(), {{"save_steps", "30"}, {"optimizer_bits", "8"}});

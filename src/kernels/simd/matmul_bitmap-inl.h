@@ -15,11 +15,10 @@ struct ExpandedBlock {
   float scale;
 };
 
-struct FormatExpanded {
+struct FormatExpanded : std::conditional_t<RF_LANES == 16, UnsignedFormat<128>, SignedFormat> {
   using Block = ExpandedBlock;
-  static constexpr int kBias = RF_LANES == 16 ? 128 : 0;
   static GroupWeights load(const Block* block, int) {
-    GroupWeights w;
+    GroupWeights w{};
 #if RF_LANES == 16
     const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block[0].values));
     const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block[1].values));
