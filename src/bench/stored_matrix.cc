@@ -4,27 +4,11 @@
 #include <cmath>
 #include <cstring>
 
-#include "format/quantize_q4_0.h"
-#include "format/quantize_q8_0.h"
+#include "format/dense_encoding.h"
 #include "format/quantize_sparse.h"
 
 namespace ringflash::bench {
 namespace {
-
-template <typename Block>
-AlignedVector<std::byte> pack_blocks(std::span<const float> weights,
-                                     void (*quantise)(std::span<const float>, std::span<Block>)) {
-  AlignedVector<std::byte> bytes(weights.size() / Block::kWeights * sizeof(Block));
-  quantise(weights, {reinterpret_cast<Block*>(bytes.data()), weights.size() / Block::kWeights});
-  return bytes;
-}
-
-AlignedVector<std::byte> pack_bf16(std::span<const float> weights) {
-  AlignedVector<std::byte> bytes(weights.size() * sizeof(bf16));
-  std::transform(weights.begin(), weights.end(), reinterpret_cast<bf16*>(bytes.data()),
-                 [](float w) { return to_bf16(w); });
-  return bytes;
-}
 
 /// Keeps the `kept` largest of each 64 weights; the others become 0.
 void prune(int kept, std::span<float> weights) {
@@ -60,6 +44,8 @@ GgufType type_of(StoredFormat format) {
       return GgufType::kQ8_0;
     case StoredFormat::kQ4_0:
       return GgufType::kQ4_0;
+    case StoredFormat::kQ4_1:
+      return GgufType::kQ4_1;
     case StoredFormat::kS8:
     case StoredFormat::kS4:
     case StoredFormat::kS4Half:
@@ -78,6 +64,8 @@ std::string to_string(StoredFormat format) {
       return "q8_0";
     case StoredFormat::kQ4_0:
       return "q4_0";
+    case StoredFormat::kQ4_1:
+      return "q4_1";
     case StoredFormat::kS8:
       return "s8";
     case StoredFormat::kS4:
@@ -99,19 +87,9 @@ WeightMatrix describe(StoredFormat format, int64_t rows, int64_t columns, float 
 }
 
 AlignedVector<std::byte> pack(const WeightMatrix& matrix, std::span<const float> weights) {
-  switch (matrix.type) {
-    case GgufType::kBF16:
-      return pack_bf16(weights);
-    case GgufType::kQ8_0:
-      return pack_blocks<BlockQ8_0>(weights, quantize_q8_0);
-    case GgufType::kQ4_0:
-      return pack_blocks<BlockQ4_0>(weights, quantize_q4_0);
-    case GgufType::kI8:
-      return pack_sparse(matrix.sparse, weights);
-    default:
-      break;  // describe() makes none
-  }
-  RF_UNREACHABLE();
+  if (matrix.type == GgufType::kI8) return pack_sparse(matrix.sparse, weights);
+  const std::vector<std::byte> bytes = encode(weights, matrix.type);
+  return {bytes.begin(), bytes.end()};
 }
 
 StoredMatrix::StoredMatrix(StoredFormat format, std::span<const float> weights, int64_t rows, int64_t columns,

@@ -1,7 +1,6 @@
 #include "cli/import_ring.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <sstream>
 
@@ -22,12 +21,9 @@ struct Kept {
   std::vector<int64_t> layers;
 };
 
-Result<int64_t> parse_number(const std::string& text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool whole = error == std::errc() && end == text.data() + text.size();
-  if (whole && value >= 0 && value <= kMaxLayers) return value;
-  return Error{"expected numbers from 0 to " + std::to_string(kMaxLayers) + ", found '" + text + "'"};
+Result<int64_t> parse_number(std::string text) {
+  if (const std::string wrong = whole_number(0, kMaxLayers)(text); !wrong.empty()) return Error{wrong};
+  return std::stoll(text);
 }
 
 Result<Kept> parse_kept(const std::string& text) {
@@ -73,13 +69,15 @@ void RingOptions::add_options(CLI::App& app) {
 }
 
 Status RingOptions::check() const {
-  if (const auto kept = parse_kept(keep_full_); !kept) return kept.error().in("--keep-full");
-  if (parse_kept(keep_full_).value().worst > 0 && calibration_file_.empty()) return Error{"--keep-full with a number of layers needs --calib"};
+  const Result<Kept> kept = parse_kept(keep_full_);
+  if (!kept) return kept.error().in("--keep-full");
+  if (kept->worst > 0 && calibration_file_.empty()) return Error{"--keep-full with a number of layers needs --calib"};
   if (const auto select = parse_global_select(select_); !select) return select.error().in("--global-select");
   return {};
 }
 
-Result<HarmReport> RingOptions::measure(const std::filesystem::path& source, const RingGeometry& ring, int threads) const {
+Result<HarmReport> RingOptions::measure(const std::filesystem::path& source, const RingGeometry& ring,
+                                        int threads) const {
   RF_TRY(const MappedFile text, MappedFile::open(calibration_file_));
   RF_TRY(const TemporaryFolder folder, TemporaryFolder::create());
   const std::filesystem::path all_ring = folder.path() / "ring", file = folder.path() / "ring.gguf";
@@ -88,10 +86,11 @@ Result<HarmReport> RingOptions::measure(const std::filesystem::path& source, con
   RF_TRY_VOID(export_gguf(checkpoint, file, ExportFormat::kQ8, {}));
   ThreadPool pool(threads);
   std::optional<Progress> progress;
-  return measure_layer_harm(file, pool, text.text(), [&](int64_t done, int64_t total) {
+  const Result<HarmReport> harm = measure_layer_harm(file, pool, text.text(), [&](int64_t done, int64_t total) {
     if (!progress) progress.emplace("harm of each layer", total);
     progress->update(done);
   });
+  return harm ? harm : harm.error().in(calibration_file_);
 }
 
 Result<RingOptions::Chosen> RingOptions::choose(const std::filesystem::path& source, int threads) const {
@@ -108,12 +107,13 @@ std::string harm_table(const HarmReport& harm, const std::vector<int64_t>& keep_
   std::vector<LayerHarm> sorted = harm.layers;
   std::ranges::stable_sort(sorted, std::ranges::greater(), &LayerHarm::bits_per_byte);
   char line[96];
-  std::snprintf(line, sizeof line, "all full: %.4f bits per byte; with a ring in one layer:\n", harm.full_bits_per_byte);
+  std::snprintf(line, sizeof line, "all full: %.4f bits per byte; with a ring in one layer:\n",
+                harm.full_bits_per_byte);
   std::string text = line;
   for (const LayerHarm& each : sorted) {
     const bool kept = std::ranges::find(keep_full, each.layer) != keep_full.end();
-    std::snprintf(line, sizeof line, "%6lld  %.4f  %+.2f %%%s\n", static_cast<long long>(each.layer), each.bits_per_byte,
-                  100 * (each.bits_per_byte / harm.full_bits_per_byte - 1), kept ? "  stays full" : "");
+    std::snprintf(line, sizeof line, "%6lld  %.4f  %+.2f %%%s\n", static_cast<long long>(each.layer),
+                  each.bits_per_byte, 100 * (each.bits_per_byte / harm.full_bits_per_byte - 1), kept ? "  stays full" : "");
     text += line;
   }
   return text;

@@ -25,8 +25,10 @@ struct HarmReport {
 };
 
 /// Of the ring layers of a GGUF model whose weights were trained with full attention: scores the text, in windows of the
-/// model's context, with all of them full, then with each of them a ring. `progress` gets (tokens done, tokens in all).
-Result<HarmReport> measure_layer_harm(const std::filesystem::path& model_file, Executor& executor, std::string_view text,
+/// model's context, with all of them full, then with each of them a ring. Errors: a text of so few tokens
+/// that a ring sees them all. `progress` gets (tokens done, tokens in all).
+Result<HarmReport> measure_layer_harm(const std::filesystem::path& model_file, Executor& executor,
+                                      std::string_view text,
                                       const std::function<void(int64_t, int64_t)>& progress);
 
 }  // namespace ringflash

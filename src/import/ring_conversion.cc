@@ -10,7 +10,8 @@ Status check_keep_full(const ModelConfig& config, const std::vector<int64_t>& la
   for (const int64_t layer : layers) {
     const std::string name = "layer " + std::to_string(layer);
     if (layer < 0 || layer >= config.num_hidden_layers) {
-      return Error{name + " cannot stay full: the model has layers 0 to " + std::to_string(config.num_hidden_layers - 1)};
+      return Error{name + " cannot stay full: the model has layers 0 to " +
+                   std::to_string(config.num_hidden_layers - 1)};
     }
     const AttentionKind kind = config.attention[static_cast<size_t>(layer)];
     if (kind != AttentionKind::kFull) return Error{name + " cannot stay full: it is " + to_string(kind)};

@@ -47,6 +47,8 @@ TEST_F(Import, RingsReplaceFullAttentionButWhereItMattersMost) {
   EXPECT_EQ(ring.at("keep_full"), nlohmann::json({1}));  // layer 0 is sliding
   EXPECT_EQ(ring.at("harm").size(), 1u);
   EXPECT_NE(ring.at("harm")[0].at("bits_per_byte"), ring.at("full_bits_per_byte"));
+  ASSERT_TRUE(write_file(directory_ / "short.txt", "Too short.").ok());
+  expect_failure(import({"--keep-full", "1", "--calib", path("short.txt")}), {path("short.txt"), "longer than window and stride"});
   one_object(import({}));
   EXPECT_EQ(load_config(path("model/config.json")).value().attention[1], AttentionKind::kRing);
 }

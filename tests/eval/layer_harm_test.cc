@@ -48,9 +48,10 @@ TEST_F(LayerHarmTest, IsThatOfOneRingAtATime) {
   }
 }
 
-TEST_F(LayerHarmTest, ErrorsArePassedOn) {
+TEST_F(LayerHarmTest, NamesWhatIsWrong) {
   EXPECT_FALSE(measure_layer_harm(directory_ / "nowhere", executor_, kText, [](int64_t, int64_t) {}));
-  EXPECT_FALSE(measure_layer_harm(file_, executor_, "", [](int64_t, int64_t) {}));
+  EXPECT_EQ(measure_layer_harm(file_, executor_, "It is short", [](int64_t, int64_t) {}).error().message,
+            "a text must be longer than window and stride, 24 tokens, to show any harm, found 12");
 }
 
 TEST(HarmReport, WorstLayersComeInOrder) {
