@@ -19,9 +19,12 @@ struct ExpandedBlock {
   float scale;
 };
 
-struct FormatExpanded {
+#if RF_LANES == 16
+struct FormatExpanded : UnsignedFormat<128> {
+#else
+struct FormatExpanded : SignedFormat {
+#endif
   using Block = ExpandedBlock;
-  static constexpr int kBias = RF_LANES == 16 ? 128 : 0;
   static GroupWeights load(const Block* block, int) {
     GroupWeights w;
 #if RF_LANES == 16
