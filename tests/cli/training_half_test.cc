@@ -1,6 +1,7 @@
 // `ringflash train` for real, through both programs: what a user sees, good input and bad.
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -145,6 +146,34 @@ TEST_F(TrainingHalf, UnwritableOutput) {
   expect_failure(run_ringflash({"train", "--data", path("data"), "--out", path("file/run"), "--steps", "1"}), "file/run");
 }
 
+TEST_F(TrainingHalf, ComparesSparsities) {
+  write_prose();
+  ASSERT_EQ(train({"--set", "intermediate_size=128"}).exit_code, 0);
+  write("calib.txt", prose(9000, 5));
+  write("other.txt", prose(500, 6));
+  const Outcome compared =
+      run_ringflash({"compress", "--from", path("run"), "--calib", path("calib.txt"), "--out", path("sizes"), "--sparsity",
+                     "0,0.5", "--eval", path("other.txt"), "--heal-steps", "2", "--set", "learning_rate=1e-3", "--json"});
+  ASSERT_EQ(compared.exit_code, 0) << compared.err;
+  const auto table = nlohmann::json::parse(compared.out);
+  std::vector<std::string> names;
+  for (const auto& row : table["rows"]) {
+    names.push_back(row["model"]);
+    EXPECT_GT(row["tokens_per_s"].get<double>(), 0);
+    const double accuracy = row["texts"]["other"]["accuracy"];
+    EXPECT_TRUE(accuracy >= 0 && accuracy <= 1);
+    EXPECT_GT(row["texts"]["other"]["bits_per_byte"].get<double>(), 0);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"dense", "s0-4bit", "s0-4bit-healed", "s50-4bit", "s50-4bit-healed"}));
+  // 8.5, 4.125 and 3.125 bits for each weight of the linear layers.
+  const auto bytes = [&](int row) { return table["rows"][row]["linear_bytes"].get<double>(); };
+  EXPECT_EQ(bytes(1) / bytes(0), 4.125 / 8.5);
+  EXPECT_EQ(bytes(3) / bytes(0), 3.125 / 8.5);
+  EXPECT_EQ(fs::file_size(directory_ / "sizes" / "s50-4bit.gguf"), table["rows"][3]["file_bytes"]);
+  EXPECT_TRUE(fs::exists(directory_ / "sizes" / "table.html"));
+  EXPECT_EQ(nlohmann::json::parse(std::ifstream(directory_ / "sizes" / "table.json")), table);
+}
+
 TEST_F(TrainingHalf, CompressesAndHeals) {
   write_prose();
   ASSERT_EQ(train({"--set", "intermediate_size=128"}).exit_code, 0);
@@ -171,7 +200,8 @@ TEST_F(TrainingHalf, CompressesAndHeals) {
   Arguments short_text = {"compress", "--from", path("run"), "--calib", path("short.txt"), "--out", path("never")};
   expect_failure(run_ringflash(short_text), "tokens to calibrate");
   EXPECT_FALSE(fs::exists(directory_ / "never"));
-  EXPECT_EQ(with({"--out", path("never"), "--sparsity", "0.5", "--bits", "4"}).exit_code, 2);
+  EXPECT_EQ(with({"--out", path("never"), "--sparsity", "0.85", "--bits", "4"}).exit_code, 2);
+  EXPECT_EQ(with({"--out", path("never"), "--sparsity", "0.5,0.75"}).exit_code, 2);  // without --eval
   EXPECT_EQ(with({"--out", path("never"), "--method", "luck"}).exit_code, 2);
 }
 

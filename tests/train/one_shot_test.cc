@@ -52,10 +52,13 @@ TEST(OneShot, TheMoreAMethodKnowsTheLessTheOutputChanges) {
 TEST(OneShot, QuantisedWeightsAreWhatTheFileHolds) {
   const Tensor weight = floats({20, 128}, 3), x = correlated_inputs(300, 128), gram = torch::matmul(x.t(), x);
   for (const OneShotMethod method : kMethods) {
-    for (const int64_t bits : {4, 8}) {
-      const Tensor left =
-          compress_matrix(weight, gram, {.shape = {SparsePattern::kFine, 8}, .bits = bits}, method);
-      EXPECT_TRUE(torch::equal(quantized_weight(left, bits, 8), left)) << to_string(method) << " " << bits;
+    for (const int64_t keep : {8, 32, 64}) {
+      for (const int64_t bits : {4, 8}) {
+        const Tensor left =
+            compress_matrix(weight, gram, {.shape = {SparsePattern::kFine, keep}, .bits = bits}, method);
+        EXPECT_TRUE(torch::equal(quantized_weight(left, bits, keep), left))
+            << to_string(method) << " keeps " << keep << " of " << bits << " bits";
+      }
     }
   }
 }

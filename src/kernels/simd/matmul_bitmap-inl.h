@@ -8,6 +8,10 @@
 
 namespace ringflash::kernels::RF_ISA {
 
+/// Blocks of 16 rows that are read by turns, and how many groups of each.
+inline constexpr int kBitmapStreams = 4;
+inline constexpr int64_t kBitmapRun = 2;
+
 /// 32 expanded weights; two of a group have the same scale.
 struct ExpandedBlock {
   static constexpr int kWeights = 32;
@@ -15,7 +19,11 @@ struct ExpandedBlock {
   float scale;
 };
 
-struct FormatExpanded : std::conditional_t<RF_LANES == 16, UnsignedFormat<128>, SignedFormat> {
+#if RF_LANES == 16
+struct FormatExpanded : UnsignedFormat<128> {
+#else
+struct FormatExpanded : SignedFormat {
+#endif
   using Block = ExpandedBlock;
   static GroupWeights load(const Block* block, int) {
     GroupWeights w{};
@@ -50,29 +58,52 @@ struct BitmapProduct {
   }
 
 #if RF_LANES == 16
-  /// One token times 16 rows, expanded in registers.
-  void multiply_token(int64_t row_block) const {
-    Vec sums[kSparseRows] = {};
-    const Bytes bias = Bytes{} + static_cast<int8_t>(BitmapCodec<kBits>::kBias);
-    for (int64_t group = 0; group < x.groups(); ++group) {
-      const std::byte* block = superblock(row_block, group);
-      for (int64_t line = 0; line < codec.block_bytes(); line += 64) __builtin_prefetch(block + kInt8Prefetch + line);
-      const int64_t at = x.place(group, 0);
-      const Bytes q = load_signed(x.values + at * kInt8Group);
-      const VecI offset = -dot_unsigned(VecI{}, bias, q);
-      alignas(64) float scales[kSparseRows];
-      codec.scales(block, scales);
-      store(scales, load(scales) * broadcast(x.scales[at]));
-      asm("" : "+m"(scales));  // read from memory: shuffles would take the port that expansion needs
+  /// Adds one token's products with a superblock, expanded in registers, to the sums of its 16 rows.
+  [[gnu::always_inline]] void add_group(int64_t row_block, int64_t group, Vec* sums) const {
+    const std::byte* block = superblock(row_block, group);
+    for (int64_t line = 0; line < codec.block_bytes(); line += 64) __builtin_prefetch(block + kInt8Prefetch + line);
+    const int64_t at = x.place(group, 0);
+    const Bytes q = load_signed(x.values + at * kInt8Group);
+    const VecI offset = -dot_unsigned(VecI{}, Bytes{} + static_cast<int8_t>(BitmapCodec<kBits>::kBias), q);
+    alignas(64) float scales[kSparseRows];
+    codec.scales(block, scales);
+    store(scales, load(scales) * broadcast(x.scales[at]));
+    asm("" : "+m"(scales));  // read from memory: shuffles would take the port that expansion needs
 #pragma GCC unroll 16
-      for (int r = 0; r < kSparseRows; ++r) {
-        const VecI dot = dot_unsigned(offset, (Bytes)codec.expand_unsigned(block, r), q);
-        sums[r] += __builtin_convertvector(dot, Vec) * broadcast(scales[r]);
+    for (int r = 0; r < kSparseRows; ++r) {
+      const VecI dot = dot_unsigned(offset, (Bytes)codec.expand_unsigned(block, r), q);
+      sums[r] += __builtin_convertvector(dot, Vec) * broadcast(scales[r]);
+    }
+  }
+
+  /// One token times kStreams blocks of 16 rows, by turns a few groups of each: memory is read in as many places, which
+  /// keeps its pipeline full.
+  template <int kStreams>
+  void multiply_token(int64_t row_block) const {
+    Vec sums[kStreams][kSparseRows] = {};
+    for (int64_t begin = 0; begin < x.groups(); begin += kBitmapRun) {
+      const int64_t end = begin + kBitmapRun < x.groups() ? begin + kBitmapRun : x.groups();
+      for (int s = 0; s < kStreams; ++s) {
+        Vec some[kSparseRows];
+        __builtin_memcpy(some, sums[s], sizeof some);
+        for (int64_t group = begin; group < end; ++group) add_group(row_block + s, group, some);
+        __builtin_memcpy(sums[s], some, sizeof some);
       }
     }
-    float totals[kSparseRows];
-    sum_each<kSparseRows>(sums, totals);
-    for (int64_t r = 0; r < rows_of(row_block); ++r) y[row_block * kSparseRows + r] = totals[r];
+    for (int s = 0; s < kStreams; ++s) {
+      float totals[kSparseRows];
+      sum_each<kSparseRows>(sums[s], totals);
+      const int64_t first = (row_block + s) * kSparseRows;
+      for (int64_t r = 0; r < rows_of(row_block + s); ++r) y[first + r] = totals[r];
+    }
+  }
+
+  void multiply_one_token(RowBlocks range) const {
+    int64_t row_block = range.begin;
+    for (; row_block + kBitmapStreams <= range.end; row_block += kBitmapStreams) {
+      multiply_token<kBitmapStreams>(row_block);
+    }
+    for (; row_block < range.end; ++row_block) multiply_token<1>(row_block);
   }
 #endif
 
@@ -103,10 +134,7 @@ struct BitmapProduct {
 
   void multiply(RowBlocks range) const {
 #if RF_LANES == 16
-    if (x.tokens == 1) {
-      for (int64_t row_block = range.begin; row_block < range.end; ++row_block) multiply_token(row_block);
-      return;
-    }
+    if (x.tokens == 1) return multiply_one_token(range);
 #endif
     const auto floats = kSparseRows * x.groups() * 2 * static_cast<int64_t>(sizeof(ExpandedBlock) / sizeof(float));
     Scratch scratch(floats);
