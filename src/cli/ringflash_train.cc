@@ -24,6 +24,7 @@ constexpr const char* kExamples = R"(Examples:
   ringflash train --data docs/ --out run/ --preset nano --steps 2000
   ringflash train --data docs/ --out run/ --resume
   ringflash train --data docs/ --out run/ --preset small --seq 8192 --activation-budget 40%
+  ringflash train --data docs/ --out run/ --set sharing_group_size=2 --set sharing_rank=16
   torchrun --nproc-per-node 2 --no-python ringflash train --data docs/ --out run/
   ringflash train --data more.txt --out tuned/ --from run/ --set learning_rate=3e-4)";
 
