@@ -11,7 +11,7 @@
 #include "model/config.h"
 #include "train/ops/ring_attention.h"
 #include "train/ops/weight_view.h"
-#include "train/recompute_plan.h"
+#include "plan/recompute_plan.h"
 
 namespace ringflash {
 
