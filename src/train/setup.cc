@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "format/checkpoint.h"
 #include "format/config_json.h"
+#include "format/config_keys.h"
 #include "kernels/kernels.h"
 #include "model/presets.h"
 #include "train/checkpointing.h"
@@ -26,25 +27,6 @@ void adapt_to_preset(const std::string& preset, TrainConfig& recipe) {
   if (preset == "small") recipe.learning_rate = 6e-4;
 }
 
-/// Changes keys of config.json, all together, for one alone may not fit (window and stride). A value that is not
-/// JSON is taken as a string, so that attention=full needs no quotes.
-Status set_model_keys(ModelConfig& model, const std::vector<std::pair<std::string, std::string>>& settings) {
-  if (settings.empty()) return {};
-  nlohmann::json json = nlohmann::json::parse(config_to_json(model));
-  // A list per layer no longer fits when the number of layers changes; a uniform one can follow.
-  const auto& kinds = model.attention;
-  const bool uniform = std::adjacent_find(kinds.begin(), kinds.end(), std::not_equal_to<>()) == kinds.end();
-  if (uniform) json["attention"] = to_string(kinds.front());
-  for (const auto& [key, value] : settings) {
-    nlohmann::json parsed = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
-    json[key] = parsed.is_discarded() ? nlohmann::json(value) : std::move(parsed);
-  }
-  Result<ModelConfig> changed = config_from_json(json.dump());
-  if (!changed) return changed.error().in("--set");
-  model = std::move(changed).value();
-  return {};
-}
-
 /// Written into the checkpoint, so that a run resumed on another machine goes on in the same precision.
 void settle_precision(TrainConfig& recipe) {
   if (recipe.precision != "auto") return;
@@ -57,7 +39,7 @@ Status apply_settings(const TrainRequest& request, RunSetup& setup) {
     RF_TRY(const bool known, set_field(setup.recipe, key, value));
     if (!known) of_model.emplace_back(key, value);
   }
-  RF_TRY_VOID(set_model_keys(setup.model, of_model));
+  RF_TRY_VOID(set_config_keys(setup.model, of_model));
   RF_TRY_VOID(require_causal(setup.model, "to be trained on next tokens"));
   RF_TRY_VOID(validate(setup.recipe));
   settle_precision(setup.recipe);

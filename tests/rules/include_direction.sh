@@ -7,7 +7,7 @@ cd "$1"
 declare -A may_include=(
   [base]="base"
   [model]="base model"
-  [plan]="base model plan"
+  [plan]="base model kernels plan"
   [text]="base text"
   [format]="base model text format"
   [report]="base model text format report"
