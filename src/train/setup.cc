@@ -18,7 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array kResumable = {"max_steps",  "eval_steps",       "eval_tokens",   "save_steps",
-                                   "device",     "save_total_limit", "learning_rate", "max_grad_norm"};
+                                   "device",     "save_total_limit", "learning_rate", "max_grad_norm",
+                                   "sequence_parallel"};
 
 /// Peak rates that suit the small presets; larger models keep the cautious default.
 void adapt_to_preset(const std::string& preset, TrainConfig& recipe) {
@@ -33,6 +34,27 @@ void settle_precision(TrainConfig& recipe) {
   recipe.precision = recipe.device != "cpu" || kernels::has_fast_bf16() ? "bf16" : "fp32";
 }
 
+/// Whether rows of this model can be cut into slices.
+Status check_slices(const ModelConfig& model, const TrainConfig& recipe) {
+  const int64_t tokens = recipe.sequence_length, slices = recipe.sequence_parallel;
+  if (slices == 1) return {};
+  const std::string is = "'sequence_parallel' is " + std::to_string(slices) + ": ";
+  if (tokens % slices != 0) {
+    return Error{is + "'sequence_length' must be a multiple of it, found " + std::to_string(tokens)};
+  }
+  if (recipe.device != "cpu") return Error{is + "'device' must be cpu, found " + recipe.device};
+  if (!model.has_layers(AttentionKind::kRing)) return {};
+  const RingGeometry& ring = model.ring;
+  if (tokens / slices < ring.window + ring.stride) {
+    return Error{is + "'sequence_length' must give each process a window and a stride at least, " +
+                 std::to_string(slices * (ring.window + ring.stride)) + " in all, found " + std::to_string(tokens)};
+  }
+  if (ring.select == GlobalSelect::kTopPages) {
+    return Error{is + "'global_select' must be all, for a query may lie in another process than the pages it chooses; found top_pages"};
+  }
+  return {};
+}
+
 Status apply_settings(const TrainRequest& request, RunSetup& setup) {
   std::vector<std::pair<std::string, std::string>> of_model;
   for (const auto& [key, value] : request.settings) {
@@ -42,6 +64,7 @@ Status apply_settings(const TrainRequest& request, RunSetup& setup) {
   RF_TRY_VOID(set_config_keys(setup.model, of_model));
   RF_TRY_VOID(require_causal(setup.model, "to be trained on next tokens"));
   RF_TRY_VOID(validate(setup.recipe));
+  RF_TRY_VOID(check_slices(setup.model, setup.recipe));
   settle_precision(setup.recipe);
   return {};
 }
