@@ -60,7 +60,8 @@ std::string settings_text(const TrainingSetup& setup) {
   return "sequence " + std::to_string(setup.sequence) + ", batch " + std::to_string(setup.batch) + ", accumulation " +
          std::to_string(setup.accumulation) + ", products in " + std::to_string(8 * setup.compute_bytes) +
          " bits, moments in " + std::to_string(setup.optimizer_bits) + ", " + std::to_string(setup.processes) +
-         (setup.processes == 1 ? " process" : " processes");
+         (setup.processes == 1 ? " process" : " processes") +
+         (setup.slices == 1 ? "" : ", each row in " + std::to_string(setup.slices) + " slices");
 }
 
 void add_plan(const TrainingPlan& plan, PlanTable& table) {
@@ -82,12 +83,12 @@ void add_plan(const TrainingPlan& plan, PlanTable& table) {
   table.row("activations", plan.activations, "kept for backward: " + levels_text(plan.levels));
   table.row("a step's most", plan.step, "gradients, activations and temporaries at once, in " + plan.phase);
   table.row("libraries", plan.libraries, "the program, libtorch and what they keep");
-  table.row("holes", plan.unusable, "of the allocator");
-  table.row("peak of a process", plan.peak(), "weights + moments + masks + a step's most + libraries + holes");
+  table.row("scratch", plan.scratch, "buffers of our kernels, which stay");
+  table.row("peak of a process", plan.peak(), "weights + moments + masks + a step's most + libraries + scratch");
   table.line();
   table.row("cache", plan.cache, "of the runtime, one sequence of " + std::to_string(setup.sequence));
   table.row("a step", flops_text(plan.macs + plan.macs_again),
-            count(plan.step_tokens()) + " tokens, backward counted twice; of it computed again " + flops_text(plan.macs_again));
+            count(setup.step_tokens()) + " tokens, backward counted twice; of it computed again " + flops_text(plan.macs_again));
 }
 
 void add_answer(const Fit& fit, int64_t memory, PlanTable& table) {
@@ -121,6 +122,7 @@ ordered_json to_json(const TrainingPlan& plan) {
           {"compute_bits", 8 * plan.setup.compute_bytes},
           {"optimizer_bits", plan.setup.optimizer_bits},
           {"processes", plan.setup.processes},
+          {"sequence_parallel", plan.setup.slices},
           {"parameters", plan.parameters.total()},
           {"active_parameters", plan.parameters.total() - plan.parameters.linear + plan.parameters.active_linear},
           {"recompute_levels", levels},
@@ -132,11 +134,11 @@ ordered_json to_json(const TrainingPlan& plan) {
             {"activations", plan.activations},
             {"step", plan.step},
             {"libraries", plan.libraries},
-            {"holes", plan.unusable},
+            {"scratch", plan.scratch},
             {"peak", plan.peak()},
             {"cache", plan.cache}}},
           {"peak_phase", plan.phase},
-          {"step_tokens", plan.step_tokens()},
+          {"step_tokens", plan.setup.step_tokens()},
           {"step_flops", 2 * (plan.macs + plan.macs_again)},
           {"recomputed_flops", 2 * plan.macs_again}};
 }
@@ -165,7 +167,7 @@ class PlanCommand final : public Command {
   std::string preset_ = "small", config_, precision_ = "bf16", device_ = "cpu", mask_method_ = "magnitude";
   std::string memory_, activation_budget_;
   std::vector<std::string> settings_;
-  int64_t sequence_ = 0, batch_ = 1, accumulation_ = 1, optimizer_bits_ = 32, processes_ = 1;
+  int64_t sequence_ = 0, batch_ = 1, accumulation_ = 1, optimizer_bits_ = 32, processes_ = 1, slices_ = 1;
 };
 
 void PlanCommand::add_options(CLI::App& app) {
@@ -180,6 +182,7 @@ void PlanCommand::add_options(CLI::App& app) {
   count("--batch", batch_, "Rows in a micro-batch", kMostRows);
   count("--accumulation", accumulation_, "Micro-batches in a step", kMostRows);
   count("--processes", processes_, "That train one model together", 65536);
+  count("--sequence-parallel", slices_, "Processes that share each row", 65536);
   app.add_option("--precision", precision_, "Of matrix products")->check(CLI::IsMember({"bf16", "fp16", "fp32"}))->capture_default_str();
   app.add_option("--optimizer-bits", optimizer_bits_, "Of AdamW's moments")->check(CLI::IsMember({8, 32}))->capture_default_str();
   app.add_option("--mask-method", mask_method_, "Of sparse models: magnitude begins with all weights")
@@ -223,6 +226,12 @@ Result<TrainingSetup> PlanCommand::setup() const {
   setup.packed_bytes = kernels::table().key_type == kernels::KeyType::kBf16 ? 2 : 4;
   setup.on_cpu = device_ == "cpu";
   setup.processes = processes_;
+  setup.slices = slices_;
+  if (processes_ % slices_ != 0 || setup.sequence % slices_ != 0) {
+    return Error{"--sequence-parallel must divide --processes and --seq, found " + std::to_string(slices_) + " with " +
+                 std::to_string(processes_) + " and " + std::to_string(setup.sequence)};
+  }
+  if (slices_ > 1 && batch_ > 1) return Error{"--sequence-parallel needs --batch 1, found " + std::to_string(batch_)};
   return setup;
 }
 

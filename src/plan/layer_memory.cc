@@ -23,7 +23,8 @@ WeightMemory weight_memory(const TrainingSetup& setup, const Product& product) {
   const auto& [kind, pattern, out, in] = product;
   const SparsityConfig& sparsity = setup.model.sparsity;
   const double share = static_cast<double>(sparsity.keep) / kSparseGroup;
-  WeightMemory weight{.numbers = out * in, .seen = 0, .seeing = 0, .packed = false};
+  WeightMemory weight;
+  weight.numbers = out * in;
   weight.packed = pattern == SparsePattern::kBlock && !setup.begins_dense && setup.on_cpu && share < kSparseEnough &&
                   setup.compute_bytes == setup.packed_bytes && out % kBlockRows == 0 && in % kBlockRows == 0;
   if (weight.packed) {
@@ -31,6 +32,7 @@ WeightMemory weight_memory(const TrainingSetup& setup, const Product& product) {
     const double either = 1 - (1 - share) * (1 - share);
     weight.seen = std::llround(either * static_cast<double>(weight.numbers)) * setup.compute_bytes;
     weight.seeing = std::llround(share * static_cast<double>(weight.numbers)) * setup.compute_bytes;
+    weight.scratch = std::llround(share * static_cast<double>(weight.numbers)) * kFloat;  // the active tiles' gradients
   } else {
     const bool masked = pattern != SparsePattern::kNone, quantised = masked && sparsity.weight_bits < 16;
     if (masked || setup.compute_bytes < kFloat) weight.seen = weight.numbers * setup.compute_bytes;
@@ -75,11 +77,11 @@ int64_t segment_keys(const ModelConfig& model, AttentionKind kind, int64_t begin
   RF_UNREACHABLE();
 }
 
-/// Over all segments of one document and head, and the sum of them.
-int64_t gradient_keys(const ModelConfig& model, AttentionKind kind, int64_t tokens) {
-  const int64_t length = std::max(kLeastSegmentTokens, (tokens + kMostSegments - 1) / kMostSegments);
+/// Over all segments of one document's queries from `first` on, for one head, and the sum of them.
+int64_t gradient_keys(const ModelConfig& model, AttentionKind kind, int64_t first, int64_t tokens) {
+  const int64_t length = std::max(kLeastSegmentTokens, (tokens - first + kMostSegments - 1) / kMostSegments);
   int64_t keys = segment_keys(model, kind, 0, tokens, tokens);
-  for (int64_t begin = 0; begin < tokens; begin += length) {
+  for (int64_t begin = first; begin < tokens; begin += length) {
     keys += segment_keys(model, kind, begin, std::min(begin + length, tokens), tokens);
   }
   return keys;
@@ -93,12 +95,17 @@ void add_kernel_memory(const TrainingSetup& setup, AttentionKind kind, LayerMemo
   const int64_t keys = heads * (round_up(setup.sequence, kernels::kBlockKeys) + globals);
   const int64_t packed = 2 * keys * padded * setup.packed_bytes;  // keys and values
   const int64_t query = setup.tokens() * model.query_size() * kFloat;
-  const int64_t key_value = setup.tokens() * model.key_value_size() * 2 * kFloat;
+  const int64_t key_value = setup.sequence * setup.batch * model.key_value_size() * 2 * kFloat;
   const bool copies = setup.compute_bytes < kFloat;
-  layer.attention_forward = packed + (copies ? 2 * query + key_value : 0);
-  const int64_t gradients = 2 * heads * gradient_keys(model, kind, setup.sequence) * padded * kFloat;
-  // fp32: q, k, v, output and its gradient; dq, dk, dv and the router's; both orders of packed keys.
-  layer.attention_backward = (copies ? 3 * query + key_value : 0) + query + key_value + layer.router + 2 * packed + gradients;
+  layer.attention_forward = copies ? 2 * query + key_value : 0;
+  const int64_t gradients = 2 * heads * gradient_keys(model, kind, setup.sequence - setup.sequence / setup.slices, setup.sequence) * padded * kFloat;
+  // fp32: q, k, v, output and its gradient; dq, dk, dv and the router's.
+  layer.attention_backward = (copies ? 3 * query + key_value : 0) + query + key_value + layer.router;
+  layer.scratch = 2 * packed + gradients;  // keys in both orders
+  if (setup.slices > 1) {  // the gathered keys on their way, and their gradients
+    layer.attention_forward += key_value;
+    layer.attention_backward = std::max(layer.attention_backward, query + 3 * key_value);
+  }
 }
 
 /// A matrix [heads, sequence, sequence] a document: what softmax and the choices of logits keep, and what is made on the way.
@@ -131,6 +138,7 @@ WeightMemory& WeightMemory::operator+=(const WeightMemory& other) {
   numbers += other.numbers;
   seen += other.seen;
   seeing = std::max(seeing, other.seeing);
+  scratch = std::max(scratch, other.scratch);
   packed = packed || other.packed;
   return *this;
 }
@@ -155,8 +163,10 @@ int64_t LayerMemory::kept(Recompute level) const {
       return attention_kept_cheaply() + mlp_kept() - (gate_up.packed ? 0 : compute + inner);
     case Recompute::kMlp:
       return attention_kept_cheaply() + stream + post_normed + (gate_up.packed ? 0 : down.seen);
+    case Recompute::kAllButAttention:
+      return kept(Recompute::kLayer) + heads_out + lse;
     case Recompute::kLayer:
-      return stream;
+      return stream + (gate_up.packed || post_normed > 0 ? 0 : down.seen);
   }
   RF_UNREACHABLE();
 }
@@ -167,13 +177,15 @@ LayerMemory layer_memory(const TrainingSetup& setup, int64_t layer) {
   const int64_t tokens = setup.tokens(), of_products = setup.compute_bytes;
   LayerMemory memory;
   for (const Product& product : layer_products(model, layer)) weights_of(product.kind, memory) += weight_memory(setup, product);
-  const int64_t query = tokens * model.query_size(), key_value = tokens * model.key_value_size();
+  // Sharers of a row keep all of its keys, most of them zeros; the last one has the most.
+  const int64_t keys = setup.sequence * setup.batch;
+  const int64_t query = tokens * model.query_size(), key_value = keys * model.key_value_size();
   const bool rounded = of_products < kFloat, fused = rounded && setup.on_cpu && model.hidden_act == Activation::kSilu;
   memory.stream = tokens * model.hidden_size * kFloat;
   memory.compute = tokens * model.hidden_size * of_products;
   memory.normed = rounded && model.has_router(layer) ? memory.stream : 0;
   memory.heads_in = (query + 2 * key_value) * of_products + (model.qk_norm ? (query + key_value) * kFloat : 0);
-  memory.router = model.has_router(layer) ? tokens * model.num_key_value_heads * kFloat : 0;
+  memory.router = model.has_router(layer) ? keys * model.num_key_value_heads * kFloat : 0;
   memory.heads_out = query * of_products;
   memory.heads_packed = memory.o.packed ? memory.heads_out : 0;
   memory.lse = tokens * model.num_attention_heads * kFloat;
@@ -181,6 +193,9 @@ LayerMemory layer_memory(const TrainingSetup& setup, int64_t layer) {
   memory.gates = (fused ? 2 : 3) * memory.inner;
   memory.post_normed = model.post_norms ? memory.stream : 0;
   setup.on_cpu ? add_kernel_memory(setup, kind, memory) : add_composed_memory(setup, memory);
+  for (const WeightMemory* weight : {&memory.qkv, &memory.o, &memory.gate_up, &memory.down}) {
+    memory.scratch = std::max(memory.scratch, weight->scratch);
+  }
   return memory;
 }
 

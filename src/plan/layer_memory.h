@@ -24,6 +24,7 @@ struct WeightMemory {
   int64_t numbers = 0;
   int64_t seen = 0;     ///< the copies that products multiply with: kept until backward
   int64_t seeing = 0;   ///< while one of them is made
+  int64_t scratch = 0;  ///< of the kernels
   bool packed = false;  ///< block-sparse, with packed inputs and outputs
 
   WeightMemory& operator+=(const WeightMemory& other);
@@ -50,6 +51,9 @@ struct LayerMemory {
   // Taken for a while.
   int64_t attention_forward = 0;
   int64_t attention_backward = 0;
+
+  /// Of our kernels' own buffers, the most at once. They are on malloc's heap, which keeps what it had.
+  int64_t scratch = 0;
 
   int64_t attention_kept() const;
   int64_t attention_kept_cheaply() const;  ///< at the levels between nothing and all of the layer

@@ -33,6 +33,7 @@ class Step {
     loss();
     for (size_t l = layers_.size(); l-- > 0;) backward(l);
     embedding();
+    for (const LayerMemory& layer : layers_) result.scratch = std::max(result.scratch, layer.scratch);
     result.peak = tape_.peak();
     result.phase = tape_.peak_phase();
     return result;
@@ -63,7 +64,7 @@ void Step::forward(size_t l) {
   // While it runs a layer that will keep little still has most of one half.
   const int64_t attention = layer.attention_kept() + layer.attention_forward + layer.qkv.seeing;
   const int64_t mlp = layer.mlp_kept() + layer.compute + stream_ + layer.gate_up.seeing;
-  const bool whole = levels_[l] == Recompute::kLayer;
+  const bool whole = levels_[l] >= Recompute::kAllButAttention;
   tape_.touch(std::max(attention, mlp + (whole ? 0 : before - std::min(before, layer.mlp_kept()))));
   tape_.take(before);
 }
@@ -129,9 +130,9 @@ void Step::backward(size_t l) {
   const LayerMemory& layer = layers_[l];
   tape_.enter(of_layer("backward", l));
   const int64_t missing = layer.kept(Recompute::kNothing) - layer.kept(levels_[l]);
-  const bool whole = levels_[l] == Recompute::kLayer, nothing = levels_[l] == Recompute::kNothing;
+  const bool whole = levels_[l] >= Recompute::kAllButAttention, nothing = levels_[l] == Recompute::kNothing;
   const int64_t of_attention = nothing || whole ? 0 : layer.attention_kept() - layer.attention_kept_cheaply();
-  if (whole) tape_.touch(layer.attention_kept() + layer.attention_forward);
+  if (levels_[l] == Recompute::kLayer) tape_.touch(layer.attention_kept() + layer.attention_forward);
   tape_.take(missing - of_attention);
   backward_mlp(layer);
   tape_.take(of_attention);

@@ -12,7 +12,8 @@ namespace ringflash {
 
 struct StepMemory {
   int64_t activations = 0;  ///< kept from forward to backward, of all layers
-  int64_t peak = 0;         ///< gradients, activations and whatever else there is besides weights, moments and masks
+  int64_t scratch = 0;      ///< our kernels' own buffers: on malloc's heap, where they stay
+  int64_t peak = 0;         ///< gradients, activations and whatever other tensors there are besides weights, moments and masks
   std::string phase;        ///< when that is
 };
 

@@ -1,7 +1,6 @@
 #include "plan/training_plan.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/dynamic_map.h"
 #include "model/tensors.h"
@@ -14,10 +13,8 @@ namespace {
 /// Smaller tensors are not worth the rounding.
 constexpr int64_t kLeastCoded = 4096;
 
-// What no formula knows, measured over the runs of docs/benchmarks.md: a process that trains the smallest of models
-// besides its tensors, and of what a step takes and gives back the share that lies in holes of glibc's heap.
+/// What no formula knows: a process that trains the smallest of models, besides its tensors. Measured.
 constexpr int64_t kLibraryBytes = 181'000'000;
-constexpr double kHoles = 0.33;
 
 /// A byte for each weight that may be absent, and of tiles lists of about 20 bytes for each active one.
 int64_t mask_bytes(const ModelConfig& model) {
@@ -63,10 +60,11 @@ TrainingPlan plan_training(const TrainingSetup& setup, const std::optional<Activ
   plan.step = step.peak;
   plan.phase = step.phase;
   plan.libraries = kLibraryBytes;
-  plan.unusable = std::llround(kHoles * static_cast<double>(step.peak));
+  plan.scratch = step.scratch;
   plan.cache = cache_bytes(setup.model, setup.sequence, setup.packed_bytes);
   const auto micro_batches = static_cast<double>(setup.accumulation * setup.processes);
-  plan.macs = 3 * micro_batches * static_cast<double>(setup.batch) * forward_macs(setup.model, setup.sequence);
+  const auto rows = static_cast<double>(setup.step_tokens() / setup.sequence);
+  plan.macs = 3 * rows * forward_macs(setup.model, setup.sequence);
   const LayerMacs layers(setup);
   for (size_t l = 0; l < plan.levels.size(); ++l) {
     plan.macs_again += micro_batches * layers.again(static_cast<int64_t>(l), plan.levels[l]);

@@ -21,16 +21,15 @@ struct TrainingPlan {
   // Bytes of one process.
   int64_t weights = 0, moments = 0, masks = 0, gradients = 0;
   int64_t activations = 0;       ///< kept from forward to backward
-  int64_t step = 0;              ///< the most that a step has besides weights, moments and masks: at `phase`
+  int64_t step = 0;              ///< the most that a step's tensors take, gradients and activations among them: at `phase`
   std::string phase;
   int64_t libraries = 0;         ///< the program itself: code, tables, what libtorch keeps
-  int64_t unusable = 0;          ///< between what is allocated and what the allocator has taken
+  int64_t scratch = 0;           ///< our kernels' own buffers
   int64_t cache = 0;             ///< the runtime's, of one sequence: not part of the peak
-  int64_t peak() const { return weights + moments + masks + step + libraries + unusable; }
+  int64_t peak() const { return weights + moments + masks + step + libraries + scratch; }
 
   // Multiply-accumulates of one step of all processes: as trained, and for what is computed again.
   double macs = 0, macs_again = 0;
-  int64_t step_tokens() const { return setup.processes * setup.accumulation * setup.tokens(); }
 };
 
 /// Without a budget everything is kept.

@@ -23,8 +23,12 @@ struct TrainingSetup {
   /// Whether our kernels run; elsewhere attention is made of torch's own ops, with whole matrices of logits.
   bool on_cpu = true;
   int64_t processes = 1;
+  int64_t slices = 1;  ///< processes that share each row (sequence_parallel)
 
-  int64_t tokens() const { return sequence * batch; }
+  /// Of a micro-batch, in one process.
+  int64_t tokens() const { return sequence * batch / slices; }
+  /// Of a step, in all of them.
+  int64_t step_tokens() const { return processes * accumulation * tokens(); }
 };
 
 }  // namespace ringflash

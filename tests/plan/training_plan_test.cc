@@ -29,7 +29,8 @@ TEST(LayerMemory, CountsWhatTheFormulasSay) {
   EXPECT_EQ(layer.lse, tokens * 4 * 4);
   EXPECT_EQ(layer.gate_up.numbers, 2 * 256 * 768);
   EXPECT_EQ(layer.gate_up.seen, 2 * 256 * 768 * 2);  // the bf16 copies
-  EXPECT_EQ(layer.kept(Recompute::kLayer), layer.stream);
+  EXPECT_EQ(layer.kept(Recompute::kLayer), layer.stream + 256 * 768 * 2);
+  EXPECT_EQ(layer.kept(Recompute::kAllButAttention) - layer.kept(Recompute::kLayer), tokens * (256 * 2 + 4 * 4));
 }
 
 TEST(LayerMemory, KeepsLessAtEachLevel) {
@@ -79,8 +80,22 @@ TEST(PlanTraining, AddsUp) {
   EXPECT_EQ(plan.masks, 0);
   EXPECT_EQ(plan.macs_again, 0);
   EXPECT_DOUBLE_EQ(plan.macs, 3 * 4 * forward_macs(setup.model, 1024));
-  EXPECT_EQ(plan.step_tokens(), 4096);
+  EXPECT_EQ(setup.step_tokens(), 4096);
   EXPECT_GT(plan.step, plan.activations);
+}
+
+TEST(PlanTraining, SharersOfARowTakeLess) {
+  TrainingSetup setup = nano();
+  setup.batch = 1;
+  setup.sequence = 16384;
+  const TrainingPlan whole = plan_training(setup, {});
+  setup.processes = setup.slices = 4;
+  const TrainingPlan slice = plan_training(setup, {});
+  EXPECT_EQ(setup.step_tokens(), 16384);
+  EXPECT_DOUBLE_EQ(slice.macs, whole.macs);
+  EXPECT_EQ(slice.weights, whole.weights);
+  EXPECT_LT(slice.activations, whole.activations / 2);
+  EXPECT_GT(slice.activations, whole.activations / 4);  // of keys and values there are all rows
 }
 
 TEST(PlanTraining, EightBitMomentsSpareEmbeddingAndNorms) {
