@@ -46,6 +46,9 @@ Result<ProcessPlace> process_place(const char* (*get)(const char* name)) {
   RF_TRY(place.rank, read_integer(get, {"RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"}, 0, place.size - 1, 0));
   RF_TRY(place.local_size, read_integer(get, {"LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"}, 1, place.size, place.size));
   RF_TRY(place.port, read_integer(get, {"MASTER_PORT"}, 1, 65535, place.port));
+  // torchrun keeps that port for a store of its own, which speaks to its own version of libtorch: the next one is ours.
+  const char* taken = get("TORCHELASTIC_USE_AGENT_STORE");
+  if (taken != nullptr && std::string_view(taken) == "True") place.port += place.port < 65535 ? 1 : -1;
   if (const char* address = get("MASTER_ADDR"); address != nullptr && *address != '\0') place.address = address;
   return place;
 }

@@ -160,6 +160,14 @@ TEST(ProcessPlace, ReadsWhatLaunchersSet) {
   EXPECT_EQ(process_place([](const char*) -> const char* { return nullptr; }).value().size, 1);
 }
 
+TEST(ProcessPlace, LeavesTorchrunItsPort) {
+  const auto place = process_place([](const char* name) -> const char* {
+    if (std::string(name) == "TORCHELASTIC_USE_AGENT_STORE") return "True";
+    return std::string(name) == "MASTER_PORT" ? "4000" : nullptr;
+  });
+  EXPECT_EQ(place.value().port, 4001);
+}
+
 TEST(ProcessPlace, NamesWhatIsWrong) {
   const auto wrong = process_place([](const char* name) -> const char* {
     if (std::string(name) == "WORLD_SIZE") return "2";
