@@ -152,20 +152,24 @@ ordered_json to_json(const Fit& fit, int64_t memory) {
           {"fits", fit.fits},
           {"attempts", attempts},
           {"layers_that_fit", fit.fits ? ordered_json(nullptr) : ordered_json(fit.layers_that_fit)},
-          {"parameters_that_fit", fit.fits ? ordered_json(nullptr) : ordered_json(fit.parameters_that_fit)}};
+          {"parameters_that_fit", fit.fits ? ordered_json(nullptr) : ordered_json(fit.parameters_that_fit)},
+          {"plan", to_json(fit.plan())}};
 }
 
 class PlanCommand final : public Command {
  public:
   void add_options(CLI::App& app) override;
+  Status check() const override;
   Status run(const CommonOptions& common) override;
 
  private:
+  Result<std::optional<ActivationBudget>> budget() const;
+  Result<std::optional<int64_t>> memory() const;
   Result<ModelConfig> model() const;
   Result<TrainingSetup> setup() const;
 
   std::string preset_ = "small", config_, precision_ = "bf16", device_ = "cpu", mask_method_ = "magnitude";
-  std::string memory_, activation_budget_;
+  std::string memory_text_, activation_budget_;
   std::vector<std::string> settings_;
   int64_t sequence_ = 0, batch_ = 1, accumulation_ = 1, optimizer_bits_ = 32, processes_ = 1, slices_ = 1;
 };
@@ -190,7 +194,7 @@ void PlanCommand::add_options(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--activation-budget", activation_budget_, "As train takes it: 3G, 40%");
   app.add_option("--device", device_, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
-  app.add_option("--memory", memory_, "What there is, as in 40G: says whether training fits, and with which settings");
+  app.add_option("--memory", memory_text_, "What there is, as in 40G: says whether training fits, and with which settings");
 }
 
 Result<ModelConfig> PlanCommand::model() const {
@@ -235,30 +239,41 @@ Result<TrainingSetup> PlanCommand::setup() const {
   return setup;
 }
 
+Result<std::optional<ActivationBudget>> PlanCommand::budget() const {
+  if (activation_budget_.empty()) return std::optional<ActivationBudget>();
+  Result<ActivationBudget> parsed = parse_activation_budget(activation_budget_);
+  if (!parsed) return parsed.error().in("--activation-budget");
+  return std::optional(*parsed);
+}
+
+Result<std::optional<int64_t>> PlanCommand::memory() const {
+  if (memory_text_.empty()) return std::optional<int64_t>();
+  Result<int64_t> parsed = parse_bytes(memory_text_);
+  if (!parsed) return parsed.error().in("--memory");
+  return std::optional(*parsed);
+}
+
+Status PlanCommand::check() const {
+  if (const auto parsed = budget(); !parsed) return parsed.error();
+  if (const auto parsed = memory(); !parsed) return parsed.error();
+  return {};
+}
+
 Status PlanCommand::run(const CommonOptions& common) {
   RF_TRY(const TrainingSetup setup, this->setup());
-  std::optional<ActivationBudget> budget;
-  if (!activation_budget_.empty()) {
-    Result<ActivationBudget> parsed = parse_activation_budget(activation_budget_);
-    if (!parsed) return parsed.error().in("--activation-budget");
-    budget = *parsed;
-  }
+  RF_TRY(const std::optional<ActivationBudget> budget, this->budget());
+  RF_TRY(const std::optional<int64_t> memory, this->memory());
   const TrainingPlan plan = plan_training(setup, budget);
   std::optional<Fit> fit;
-  int64_t memory = 0;
-  if (!memory_.empty()) {
-    RF_TRY(memory, parse_bytes(memory_));
-    fit = fit_memory(setup, memory);
-  }
+  if (memory) fit = fit_memory(setup, *memory);
   if (common.json) {
     ordered_json json = to_json(plan);
-    if (fit) json["fit"] = to_json(*fit, memory);
-    if (fit) json["fit"]["plan"] = to_json(fit->plan());
+    if (fit) json["fit"] = to_json(*fit, *memory);
     return write_json(json);
   }
   PlanTable table;
   add_plan(plan, table);
-  if (fit) add_answer(*fit, memory, table);
+  if (fit) add_answer(*fit, *memory, table);
   return write_stdout(table.text());
 }
 
