@@ -21,7 +21,7 @@ double LayerMacs::products(int64_t layer, std::initializer_list<ProductKind> kin
   int64_t active = 0;
   for (const Product& product : layer_products(setup_.model, layer)) {
     if (std::ranges::find(kinds, product.kind) == kinds.end()) continue;
-    active += active_weights(product.pattern, setup_.model.sparsity.keep, product.out, product.in);
+    active += product.macs(setup_.model.sparsity.keep);
   }
   return static_cast<double>(setup_.tokens()) * static_cast<double>(active);
 }

@@ -20,24 +20,27 @@ constexpr int64_t kMostSegments = 8;
 int64_t round_up(int64_t x, int64_t granule) { return (x + granule - 1) / granule * granule; }
 
 WeightMemory weight_memory(const TrainingSetup& setup, const Product& product) {
-  const auto& [kind, pattern, out, in] = product;
+  const auto& [kind, pattern, out, in, rank, owned] = product;
   const SparsityConfig& sparsity = setup.model.sparsity;
   const double share = static_cast<double>(sparsity.keep) / kSparseGroup;
   WeightMemory weight;
-  weight.numbers = out * in;
-  weight.packed = pattern == SparsePattern::kBlock && !setup.begins_dense && setup.on_cpu && share < kSparseEnough &&
+  const int64_t numbers = out * in;
+  weight.numbers = owned ? numbers : 0;
+  weight.paired = rank > 0;
+  weight.packed = rank == 0 && pattern == SparsePattern::kBlock && !setup.begins_dense && setup.on_cpu && share < kSparseEnough &&
                   setup.compute_bytes == setup.packed_bytes && out % kBlockRows == 0 && in % kBlockRows == 0;
   if (weight.packed) {
     // The form for backward holds both halves of a pair of rows of tiles wherever either is active.
     const double either = 1 - (1 - share) * (1 - share);
-    weight.seen = std::llround(either * static_cast<double>(weight.numbers)) * setup.compute_bytes;
-    weight.seeing = std::llround(share * static_cast<double>(weight.numbers)) * setup.compute_bytes;
-    weight.scratch = std::llround(share * static_cast<double>(weight.numbers)) * kFloat;  // the active tiles' gradients
+    weight.seen = std::llround(either * static_cast<double>(numbers)) * setup.compute_bytes;
+    weight.seeing = std::llround(share * static_cast<double>(numbers)) * setup.compute_bytes;
+    weight.scratch = std::llround(share * static_cast<double>(numbers)) * kFloat;  // the active tiles' gradients
   } else {
     const bool masked = pattern != SparsePattern::kNone, quantised = masked && sparsity.weight_bits < 16;
-    if (masked || setup.compute_bytes < kFloat) weight.seen = weight.numbers * setup.compute_bytes;
-    if (masked) weight.seeing = (quantised ? 2 : 1) * weight.numbers * kFloat;
+    if (masked || setup.compute_bytes < kFloat) weight.seen = numbers * setup.compute_bytes;
+    if (masked) weight.seeing = (quantised ? 2 : 1) * numbers * kFloat;
   }
+  weight.seen += rank * (setup.tokens() + out + in) * setup.compute_bytes;
   return weight;
 }
 
@@ -120,18 +123,23 @@ void add_composed_memory(const TrainingSetup& setup, LayerMemory& layer) {
 }  // namespace
 
 std::vector<Product> layer_products(const ModelConfig& model, int64_t layer) {
-  const auto product = [&](ProductKind kind, const char* module, int64_t out, int64_t in) {
-    const SparsePattern pattern = model.sparsity.pattern_of(layer_tensor(layer, std::string(module) + ".weight"));
-    return Product{kind, pattern, out, in};
+  const auto product = [&](ProductKind kind, const char* name, int64_t out, int64_t in) {
+    const LinearTensors tensors = linear_tensors(model, layer, name);
+    return Product{.kind = kind,
+                   .pattern = model.sparsity.pattern_of(tensors.weight),
+                   .out = out,
+                   .in = in,
+                   .rank = tensors.delta_a.empty() ? 0 : model.sharing.rank,
+                   .owned = model.sharing.owner(layer, name) == layer};
   };
   const int64_t hidden = model.hidden_size, inner = model.intermediate_size, keys = model.key_value_size();
-  return {product(ProductKind::kQkv, "self_attn.q_proj", model.query_size(), hidden),
-          product(ProductKind::kQkv, "self_attn.k_proj", keys, hidden),
-          product(ProductKind::kQkv, "self_attn.v_proj", keys, hidden),
-          product(ProductKind::kO, "self_attn.o_proj", hidden, model.query_size()),
-          product(ProductKind::kGateUp, "mlp.gate_proj", inner, hidden),
-          product(ProductKind::kGateUp, "mlp.up_proj", inner, hidden),
-          product(ProductKind::kDown, "mlp.down_proj", hidden, inner)};
+  return {product(ProductKind::kQkv, "q_proj", model.query_size(), hidden),
+          product(ProductKind::kQkv, "k_proj", keys, hidden),
+          product(ProductKind::kQkv, "v_proj", keys, hidden),
+          product(ProductKind::kO, "o_proj", hidden, model.query_size()),
+          product(ProductKind::kGateUp, "gate_proj", inner, hidden),
+          product(ProductKind::kGateUp, "up_proj", inner, hidden),
+          product(ProductKind::kDown, "down_proj", hidden, inner)};
 }
 
 WeightMemory& WeightMemory::operator+=(const WeightMemory& other) {
@@ -140,6 +148,7 @@ WeightMemory& WeightMemory::operator+=(const WeightMemory& other) {
   seeing = std::max(seeing, other.seeing);
   scratch = std::max(scratch, other.scratch);
   packed = packed || other.packed;
+  paired = paired || other.paired;
   return *this;
 }
 
@@ -162,11 +171,11 @@ int64_t LayerMemory::kept(Recompute level) const {
     case Recompute::kCheap:
       return attention_kept_cheaply() + mlp_kept() - (gate_up.packed ? 0 : compute + inner);
     case Recompute::kMlp:
-      return attention_kept_cheaply() + stream + post_normed + (gate_up.packed ? 0 : down.seen);
+      return attention_kept_cheaply() + stream + post_normed + last_weight();
     case Recompute::kAllButAttention:
       return kept(Recompute::kLayer) + heads_out + lse;
     case Recompute::kLayer:
-      return stream + (gate_up.packed || post_normed > 0 ? 0 : down.seen);
+      return stream + last_weight();
   }
   RF_UNREACHABLE();
 }

@@ -16,16 +16,22 @@ struct Product {
   ProductKind kind;
   SparsePattern pattern;
   int64_t out, in;
+  int64_t rank = 0;   ///< of the pair beside a weight that layers share; 0 for none
+  bool owned = true;  ///< whether the weight is this layer's own, or the first one's that shares it
+
+  /// Multiply-accumulates a token.
+  int64_t macs(int64_t keep) const { return active_weights(pattern, keep, out, in) + rank * (out + in); }
 };
 std::vector<Product> layer_products(const ModelConfig& model, int64_t layer);
 
 /// The weights of products of one kind.
 struct WeightMemory {
-  int64_t numbers = 0;
-  int64_t seen = 0;     ///< the copies that products multiply with: kept until backward
+  int64_t numbers = 0;  ///< of the layer's own
+  int64_t seen = 0;     ///< the copies that products multiply with: kept until backward, as is what pairs of shared weights make
   int64_t seeing = 0;   ///< while one of them is made
   int64_t scratch = 0;  ///< of the kernels
   bool packed = false;  ///< block-sparse, with packed inputs and outputs
+  bool paired = false;  ///< with pairs beside shared weights
 
   WeightMemory& operator+=(const WeightMemory& other);
 };
@@ -55,6 +61,8 @@ struct LayerMemory {
   /// Of our kernels' own buffers, the most at once. They are on malloc's heap, which keeps what it had.
   int64_t scratch = 0;
 
+  /// What recomputation keeps of the MLP's last product, which mostly need not run again.
+  int64_t last_weight() const { return gate_up.packed || down.paired || post_normed > 0 ? 0 : down.seen; }
   int64_t attention_kept() const;
   int64_t attention_kept_cheaply() const;  ///< at the levels between nothing and all of the layer
   int64_t mlp_kept() const;

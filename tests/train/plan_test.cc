@@ -83,6 +83,14 @@ TEST(Plan, KnowsWhatLayersKeep) {
   }
 }
 
+TEST(Plan, KnowsWhatLayersThatShareWeightsKeep) {
+  ModelConfig shared = config();
+  shared.sharing.group_size = 2;
+  shared.sharing.rank = 8;
+  CausalLm model(shared, 4);
+  expect_as_measured(model, torch::kFloat32);
+}
+
 TEST(Plan, KnowsWhatSparseLayersKeep) {
   for (const SparsePattern pattern : {SparsePattern::kFine, SparsePattern::kBlock}) {
     ModelConfig sparse = config();
@@ -94,8 +102,8 @@ TEST(Plan, KnowsWhatSparseLayersKeep) {
       const Mlp& mlp = layer->mlp;
       for (Linear linear : {attention->q_proj, attention->k_proj, attention->v_proj, attention->o_proj, mlp->gate_proj,
                             mlp->up_proj, mlp->down_proj}) {
-        linear->view.mask = random_mask(linear->weight, {pattern, sparse.sparsity.keep}, ++seed);
-        if (pattern == SparsePattern::kBlock) linear->view.tiles = block_tiles(linear->view.mask);
+        linear->view().mask = random_mask(linear->weight, {pattern, sparse.sparsity.keep}, ++seed);
+        if (pattern == SparsePattern::kBlock) linear->view().tiles = block_tiles(linear->view().mask);
       }
     }
     expect_as_measured(model, kernels::has_fast_bf16() ? torch::kBFloat16 : torch::kFloat32);
