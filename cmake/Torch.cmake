@@ -12,7 +12,8 @@ message(STATUS "libtorch ${Torch_VERSION} in ${TORCH_INSTALL_PREFIX}")
 
 # Several processes: c10d over gloo, whose headers libtorch's own need but do not bring (Debian's libgloo-dev).
 include(CheckCXXSourceCompiles)
-set(CMAKE_REQUIRED_LIBRARIES torch)
+# Compiled alone: pip's libtorch names a target in its link interface that a check's project does not know.
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
 set(CMAKE_REQUIRED_INCLUDES ${TORCH_INCLUDE_DIRS})
 set(CMAKE_REQUIRED_FLAGS "-std=c++20 ${TORCH_CXX_FLAGS}")
 set(CMAKE_REQUIRED_DEFINITIONS -DUSE_C10D_GLOO)
@@ -20,7 +21,7 @@ check_cxx_source_compiles("
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 int main() { return c10d::ProcessGroupGloo::createDefaultDevice() ? 0 : 1; }" RINGFLASH_GLOO)
-unset(CMAKE_REQUIRED_LIBRARIES)
+unset(CMAKE_TRY_COMPILE_TARGET_TYPE)
 unset(CMAKE_REQUIRED_INCLUDES)
 unset(CMAKE_REQUIRED_FLAGS)
 unset(CMAKE_REQUIRED_DEFINITIONS)

@@ -14,6 +14,7 @@ std::unique_ptr<Command> make_chat_command();
 std::unique_ptr<Command> make_eval_command();
 std::unique_ptr<Command> make_bench_command();
 std::unique_ptr<Command> make_info_command();
+std::unique_ptr<Command> make_plan_command();
 std::unique_ptr<Command> make_report_command();
 
 // What `ringflash bench` measures.

@@ -28,6 +28,8 @@ constexpr CommandEntry kCommands[] = {
     {"eval", "Measure how good a model is", "ringflash eval model.gguf --task ppl --data held-out.txt --json",
      make_eval_command},
     {"bench", "Measure how fast it is", "ringflash bench attention --n 8192,40960 --json", make_bench_command},
+    {"plan", "Say what training takes, and whether it fits a memory",
+     "ringflash plan --preset small --seq 8192 --batch 2 --memory 8G", make_plan_command},
     {"report", "Draw the curves of a training run as an HTML page", "ringflash report run/", make_report_command},
     {"info", "Show what a model is made of", "ringflash info model.gguf", make_info_command},
 };

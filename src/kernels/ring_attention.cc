@@ -17,7 +17,7 @@ void attention_forward(const AttentionShape& shape, const float* q, const float*
   if (documents.empty()) return;
   const AttentionInputs in = attention_inputs(shape, q, k, v, router, documents, table);
   const std::vector<HeadKeys> keys = make_head_keys(in, documents, false, executor);
-  const std::vector<Segment> segments = cut_segments(documents, kSegmentTokens, shape.tokens);
+  const std::vector<Segment> segments = cut_segments(shape, documents, kSegmentTokens, shape.tokens);
   executor.for_each(std::ssize(segments), [&](int64_t s) {
     const Segment& segment = segments[static_cast<size_t>(s)];
     BlockWork work(in, documents[segment.document], keys[segment.document]);

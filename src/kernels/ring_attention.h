@@ -22,6 +22,9 @@ struct AttentionShape {
   AttentionMode mode = AttentionMode::kCausal;
   RingGeometry ring;           ///< read when kind is kRing
   int64_t sliding_window = 0;  ///< read when kind is kSliding
+  /// Rows before this one have keys and no queries: q, out, lse and their gradients begin with it. Of keys that no query
+  /// sees only the router's scores are read, and their gradients are zero.
+  int64_t first_query = 0;
 };
 
 /// Chooses the page of one complete chunk for one KV head: the page_tokens() positions with the highest
@@ -34,10 +37,10 @@ void select_page(const float* scores, int64_t score_stride, const RingGeometry& 
 float router_bias(float score);
 
 /// Attention over each document, rotation included. Inputs are rounded to the table's key_type.
-///   q [tokens, heads, head_dim], k and v [tokens, key_value_heads, head_dim], unrotated, contiguous
+///   q [tokens - first_query, heads, head_dim], k and v [tokens, key_value_heads, head_dim], unrotated, contiguous
 ///   router [tokens, key_value_heads]: r; null for full layers and for global_ratio 0
 ///   bounds: document edges, bounds.front() = 0, bounds.back() = tokens, ascending
-///   out as q; lse [tokens, heads]
+///   out as q; lse [tokens - first_query, heads]
 /// A causal ring layer without router (global_ratio 0) still sees its sinks, with no bias. In a bidirectional one
 /// there are no sinks, and the tokens of pages see all positions: those outside the band with the bias
 /// log sigma(r) of the query.

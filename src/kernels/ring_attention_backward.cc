@@ -207,6 +207,14 @@ struct KeyGradients {
   float *dk, *dv, *drouter;
 };
 
+/// Documents before the first query leave no gradients.
+void clear_unseen(const AttentionShape& shape, std::span<const DocumentHead> documents, const KeyGradients& result) {
+  const int64_t rows = documents.empty() ? shape.tokens : documents.front().begin;
+  std::fill_n(result.dk, rows * shape.key_value_heads * shape.head_dim, 0.0f);
+  std::fill_n(result.dv, rows * shape.key_value_heads * shape.head_dim, 0.0f);
+  if (result.drouter != nullptr) std::fill_n(result.drouter, rows * shape.key_value_heads, 0.0f);
+}
+
 /// Sums the segments of one document, in their order.
 SegmentGrad sum_segments(const AttentionShape& shape, const DocumentHead& document, const HeadKeys& keys,
                          std::span<const SegmentGrad> parts) {
@@ -272,12 +280,13 @@ void attention_backward(const AttentionShape& shape, const float* q, const float
                         const float* lse, const float* dout, float* dq, float* dk, float* dv, float* drouter,
                         const Table& table, Executor& executor) {
   const std::vector<DocumentHead> documents = document_heads(shape, bounds);
+  clear_unseen(shape, documents, {.dk = dk, .dv = dv, .drouter = drouter});
   if (documents.empty()) return;
   const AttentionInputs in = attention_inputs(shape, q, k, v, router, documents, table);
   const Incoming incoming{.out = out, .lse = lse, .dout = dout};
   const std::vector<HeadKeys> keys = make_head_keys(in, documents, true, executor);
 
-  const std::vector<Segment> segments = cut_segments(documents, kLeastSegmentTokens, kMostSegments);
+  const std::vector<Segment> segments = cut_segments(shape, documents, kLeastSegmentTokens, kMostSegments);
   std::vector<SegmentGrad> parts(segments.size());
   executor.for_each(std::ssize(segments), [&](int64_t s) {
     const Segment& segment = segments[static_cast<size_t>(s)];

@@ -73,12 +73,12 @@ int64_t causal_block_end(const AttentionShape& shape, int64_t begin, int64_t end
 
 }  // namespace
 
-std::vector<Segment> cut_segments(std::span<const DocumentHead> documents, int64_t least, int64_t most) {
+std::vector<Segment> cut_segments(const AttentionShape& shape, std::span<const DocumentHead> documents, int64_t least, int64_t most) {
   std::vector<Segment> segments;
   for (size_t d = 0; d < documents.size(); ++d) {
-    const int64_t tokens = documents[d].tokens();
-    const int64_t length = std::max(least, (tokens + most - 1) / most);
-    for (int64_t begin = 0; begin < tokens; begin += length) {
+    const int64_t tokens = documents[d].tokens(), first = documents[d].first_query(shape);
+    const int64_t length = std::max(least, (tokens - first + most - 1) / most);
+    for (int64_t begin = first; begin < tokens; begin += length) {
       segments.push_back({.document = d, .begin = begin, .end = std::min(begin + length, tokens)});
     }
   }
@@ -271,7 +271,8 @@ bool BlockWork::successive() const {
 }
 
 const float* BlockWork::row(const float* tensor, int64_t width, int64_t position) const {
-  return tensor + ((document_.begin + position) * in_.shape.key_value_heads + document_.head) *
+  const int64_t query = document_.begin + position - in_.shape.first_query;
+  return tensor + (query * in_.shape.key_value_heads + document_.head) *
                       group_size(in_.shape) * width;
 }
 

@@ -20,8 +20,8 @@ struct Segment {
   int64_t begin, end;
 };
 
-/// Cuts every document into at most `most` segments of at least `least` tokens (but for the last).
-std::vector<Segment> cut_segments(std::span<const DocumentHead> documents, int64_t least, int64_t most);
+/// Cuts every document's queries into at most `most` segments of at least `least` tokens (but for the last).
+std::vector<Segment> cut_segments(const AttentionShape& shape, std::span<const DocumentHead> documents, int64_t least, int64_t most);
 
 /// Queries that see the same keys, but for the causal edge: tokens of one chunk, in ascending order; in a
 /// causal layer successive ones.

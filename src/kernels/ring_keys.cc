@@ -182,11 +182,13 @@ float router_bias(float score) {
 
 std::vector<DocumentHead> document_heads(const AttentionShape& shape, std::span<const int64_t> bounds) {
   RF_CHECK(shape.key_value_heads > 0 && shape.heads % shape.key_value_heads == 0);
+  RF_CHECK(shape.first_query >= 0 && shape.first_query <= shape.tokens);
+  RF_CHECK(shape.first_query == 0 || !chooses_pages(shape));  // a run's first query may be elsewhere
   RF_CHECK(!bounds.empty() && bounds.front() == 0 && bounds.back() == shape.tokens);
   std::vector<DocumentHead> documents;
   for (size_t d = 0; d + 1 < bounds.size(); ++d) {
     RF_CHECK(bounds[d] <= bounds[d + 1]);
-    if (bounds[d] == bounds[d + 1]) continue;
+    if (bounds[d] == bounds[d + 1] || bounds[d + 1] <= shape.first_query) continue;
     for (int64_t head = 0; head < shape.key_value_heads; ++head) {
       documents.push_back({.begin = bounds[d], .end = bounds[d + 1], .head = head});
     }

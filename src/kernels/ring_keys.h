@@ -2,6 +2,7 @@
 // Internal to ring attention.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -30,9 +31,11 @@ struct DocumentHead {
   int64_t head;        ///< the KV head
 
   int64_t tokens() const { return end - begin; }
+  /// The first position with a query.
+  int64_t first_query(const AttentionShape& shape) const { return std::max<int64_t>(0, shape.first_query - begin); }
 };
 
-/// Every non-empty document times every KV head. Aborts unless `bounds` is as attention_forward states.
+/// Every document with queries times every KV head. Aborts unless `bounds` is as attention_forward states.
 std::vector<DocumentHead> document_heads(const AttentionShape& shape, std::span<const int64_t> bounds);
 
 /// Tokens of the longest document; 0 without documents.

@@ -6,6 +6,7 @@
 #include "train/ops/fused.h"
 #include "train/ops/linear_loss.h"
 #include "train/ops/recompute.h"
+#include "train/sequence_slice.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -184,7 +185,11 @@ Tensor AttentionImpl::forward(const NormedInput& x, const std::vector<int64_t>& 
   const Tensor v = projected[2].view({-1, key_value_heads_, head_dim_});
   // The router stays in fp32: the runtime must choose the same tokens.
   const Tensor r = router.is_empty() ? Tensor() : router(x.full, x.full_again);
-  return o_proj(ring_attention(q, k, v, r, bounds, options_, kept).flatten(1));
+  if (slice == nullptr) return o_proj(ring_attention(q, k, v, r, bounds, options_, kept).flatten(1));
+  const SequenceSlice::Keys all = slice->gather(k, v, r, bounds, options_);
+  AttentionOptions options = options_;
+  options.first_query = slice->first();
+  return o_proj(ring_attention(q, all.k, all.v, all.router, slice->bounds(bounds), options, kept).flatten(1));
 }
 
 MlpImpl::MlpImpl(const ModelConfig& c, int64_t layer)
@@ -355,6 +360,10 @@ void CausalLmImpl::draw_weights(uint64_t seed) {
     if (writes_residual) deviation *= residual_scale;
     weight.normal_(0, deviation, generator);
   }
+}
+
+void CausalLmImpl::share_rows(const SequenceSlice* slice) {
+  for (DecoderLayer& layer : layers_) layer->self_attn->slice = slice;
 }
 
 Tensor CausalLmImpl::embed(const Tensor& ids) {

@@ -11,9 +11,11 @@
 #include "model/config.h"
 #include "train/ops/ring_attention.h"
 #include "train/ops/weight_view.h"
-#include "train/recompute_plan.h"
+#include "plan/recompute_plan.h"
 
 namespace ringflash {
+
+class SequenceSlice;
 
 using Again = std::function<torch::Tensor()>;
 
@@ -97,6 +99,9 @@ class AttentionImpl : public torch::nn::Module {
   Linear q_proj{nullptr}, k_proj{nullptr}, v_proj{nullptr}, o_proj{nullptr}, router{nullptr};
   RmsNorm q_norm{nullptr}, k_norm{nullptr};
 
+  /// Where set, x is that slice of a row whose documents the bounds tell of.
+  const SequenceSlice* slice = nullptr;
+
  private:
   int64_t heads_, key_value_heads_, head_dim_;
   AttentionOptions options_;
@@ -170,6 +175,9 @@ class CausalLmImpl : public torch::nn::Module {
   torch::Tensor distillation_sum(CausalLmImpl& teacher, double weight, const torch::Tensor& ids,
                                  const torch::Tensor& targets, const std::vector<int64_t>& bounds,
                                  torch::ScalarType compute);
+
+  /// From here on ids, targets and hidden states are the slice of a row, bounds the row's; null for whole rows.
+  void share_rows(const SequenceSlice* slice);
 
   const ModelConfig& config() const { return config_; }
   std::vector<DecoderLayer>& layers() { return layers_; }

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "kernels/kernels.h"
+#include "plan/training_plan.h"
 #include "train/moments8.h"
 #include "train/torch_headers.h"
 
@@ -14,12 +15,8 @@ using torch::Tensor;
 
 namespace {
 
-/// Smaller tensors are not worth the rounding.
-constexpr int64_t kLeastCoded = 4096;
-
 bool may_be_coded(const AdamW::Parameter& parameter) {
-  const auto has = [&](const char* part) { return parameter.name.find(part) != std::string::npos; };
-  return parameter.value.dim() >= 2 && parameter.value.numel() >= kLeastCoded && !has("embed_tokens") && !has("lm_head");
+  return may_have_coded_moments(parameter.name, parameter.value.dim(), parameter.value.numel());
 }
 
 /// Calls update(block, begin, count) for parts of `numbers` that begin where blocks of moments do, on all threads.

@@ -6,12 +6,14 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "base/check.h"
 #include "base/in_quotes.h"
 #include "train/torch_headers.h"
 
 #if defined(RINGFLASH_GLOO)
 #include <torch/csrc/autograd/utils/lambda_post_hook.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #endif
 
@@ -44,6 +46,9 @@ Result<ProcessPlace> process_place(const char* (*get)(const char* name)) {
   RF_TRY(place.rank, read_integer(get, {"RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"}, 0, place.size - 1, 0));
   RF_TRY(place.local_size, read_integer(get, {"LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"}, 1, place.size, place.size));
   RF_TRY(place.port, read_integer(get, {"MASTER_PORT"}, 1, 65535, place.port));
+  // torchrun keeps that port for a store of its own, which speaks to its own version of libtorch: the next one is ours.
+  const char* taken = get("TORCHELASTIC_USE_AGENT_STORE");
+  if (taken != nullptr && std::string_view(taken) == "True") place.port += place.port < 65535 ? 1 : -1;
   if (const char* address = get("MASTER_ADDR"); address != nullptr && *address != '\0') place.address = address;
   return place;
 }
@@ -59,6 +64,14 @@ bool has_processes() {
 }
 
 struct Processes::Group {
+  /// Returns when all have met in the store.
+  Group(const c10::intrusive_ptr<c10d::Store>& meeting, int rank, int size) : store(meeting) {
+    const auto options = c10d::ProcessGroupGloo::Options::create();
+    options->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
+    gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
+  }
+
+  c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo;
   std::vector<std::shared_ptr<torch::autograd::Node>> accumulators;  ///< hooked, and kept for that
   bool summing = false;
@@ -73,17 +86,34 @@ struct Processes::Group {
 
 namespace {
 
+/// libtorch adds a backtrace.
+std::string first_line(const std::exception& error) {
+  const std::string what = error.what();
+  return what.substr(0, what.find('\n'));
+}
+
 void wait_for(c10d::Work& work) {
   try {
     work.wait();
   } catch (const std::exception& error) {
-    const std::string what = error.what();
     throw std::runtime_error("another of the processes has ended or cannot be reached; its own message says why (" +
-                             what.substr(0, what.find('\n')) + ")");
+                             first_line(error) + ")");
   }
 }
 
 }  // namespace
+
+Result<Processes> Processes::part(int size) const {
+  RF_CHECK(size > 0 && size_ % size == 0);
+  if (size == 1) return Processes(0, 1, nullptr);
+  const int first = rank_ / size * size;
+  try {
+    const auto store = c10::make_intrusive<c10d::PrefixStore>("from " + std::to_string(first), group_->store);
+    return Processes(rank_ - first, size, std::make_unique<Group>(store, rank_ - first, size));
+  } catch (const std::exception& error) {
+    return Error{"processes cannot form groups of " + std::to_string(size) + ": " + first_line(error)};
+  }
+}
 
 Result<Processes> Processes::join(const ProcessPlace& place) {
   if (place.size == 1) return Processes(0, 1, nullptr);
@@ -94,15 +124,10 @@ Result<Processes> Processes::join(const ProcessPlace& place) {
     options.isServer = place.rank == 0;
     options.numWorkers = static_cast<size_t>(place.size);
     const auto store = c10::make_intrusive<c10d::TCPStore>(place.address, options);
-    const auto gloo = c10d::ProcessGroupGloo::Options::create();
-    gloo->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
-    auto group = std::make_unique<Group>();
-    group->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, place.rank, place.size, gloo);
-    return Processes(place.rank, place.size, std::move(group));
+    return Processes(place.rank, place.size, std::make_unique<Group>(store, place.rank, place.size));
   } catch (const std::exception& error) {
-    const std::string what = error.what();
     return Error{"process " + std::to_string(place.rank) + " of " + std::to_string(place.size) +
-                 " cannot meet the others at " + where + ": " + what.substr(0, what.find('\n'))};
+                 " cannot meet the others at " + where + ": " + first_line(error)};
   }
 }
 
@@ -110,6 +135,28 @@ void Processes::sum(torch::Tensor& tensor) {
   if (size_ == 1) return;
   std::vector<torch::Tensor> tensors = {tensor};
   wait_for(*group_->gloo->allreduce(tensors));
+}
+
+std::vector<torch::Tensor> Processes::gather(const torch::Tensor& own) {
+  if (size_ == 1) return {own};
+  std::vector<torch::Tensor> given = {own};
+  std::vector<std::vector<torch::Tensor>> all(1);
+  for (int rank = 0; rank < size_; ++rank) all[0].push_back(torch::empty_like(own));
+  wait_for(*group_->gloo->allgather(all, given));
+  return all[0];
+}
+
+torch::Tensor Processes::shift(const torch::Tensor& own, int step) {
+  constexpr int kTag = 0;
+  const int to = rank_ + step, from = rank_ - step;
+  const auto exists = [&](int rank) { return rank >= 0 && rank < size_; };
+  std::vector<torch::Tensor> given = {own}, received = {torch::zeros_like(own)};
+  c10::intrusive_ptr<c10d::Work> sending, receiving;
+  if (exists(to)) sending = group_->gloo->send(given, to, kTag);
+  if (exists(from)) receiving = group_->gloo->recv(received, from, kTag);
+  if (receiving) wait_for(*receiving);
+  if (sending) wait_for(*sending);
+  return received[0];
 }
 
 void Processes::wait_for_all() {
@@ -153,7 +200,10 @@ Result<Processes> Processes::join(const ProcessPlace& place) {
   if (place.size == 1) return Processes(0, 1, nullptr);
   return Error{"this build cannot train in several processes: it found no gloo (install libgloo-dev and build again)"};
 }
+Result<Processes> Processes::part(int) const { return Processes(0, 1, nullptr); }
 void Processes::sum(torch::Tensor&) {}
+std::vector<torch::Tensor> Processes::gather(const torch::Tensor& own) { return {own}; }
+torch::Tensor Processes::shift(const torch::Tensor& own, int) { return torch::zeros_like(own); }
 void Processes::wait_for_all() {}
 void Processes::begin_summing(const std::vector<torch::Tensor>&) {}
 void Processes::finish_summing() {}

@@ -1,4 +1,4 @@
-// Several processes that train one model (data parallel): c10d's collectives, gloo on the CPU. Started by torchrun's
+// Several processes that train one model: c10d's collectives, gloo on the CPU. Started by torchrun's
 // environment (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT) or mpirun's (OMPI_COMM_WORLD_RANK, ...).
 #pragma once
 
@@ -34,6 +34,8 @@ bool has_processes();
 class Processes {
  public:
   static Result<Processes> join(const ProcessPlace& place);
+  /// The group of `size` successive processes that this one is in: of all, every `size` are one. `size` divides size().
+  Result<Processes> part(int size) const;
 
   Processes(Processes&&) noexcept;
   Processes& operator=(Processes&&) noexcept;
@@ -45,6 +47,11 @@ class Processes {
 
   /// Replaces the tensor by the sum over all processes, the same bits in each.
   void sum(torch::Tensor& tensor);
+  /// Everybody's tensor, in the order of ranks; all are of one shape and type, and contiguous.
+  std::vector<torch::Tensor> gather(const torch::Tensor& own);
+  /// Gives a contiguous tensor to the process `step` ranks on, 1 or -1, and returns what the one as far back has given,
+  /// of the same shape and type: zeros where there is none.
+  torch::Tensor shift(const torch::Tensor& own, int step);
   /// Returns when all have called it.
   void wait_for_all();
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "train/modules.h"
-#include "train/recompute_plan.h"
+#include "plan/recompute_plan.h"
 
 namespace ringflash {
 

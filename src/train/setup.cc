@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "format/checkpoint.h"
 #include "format/config_json.h"
+#include "format/config_keys.h"
 #include "kernels/kernels.h"
 #include "model/presets.h"
 #include "train/checkpointing.h"
@@ -17,7 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array kResumable = {"max_steps",  "eval_steps",       "eval_tokens",   "save_steps",
-                                   "device",     "save_total_limit", "learning_rate", "max_grad_norm"};
+                                   "device",     "save_total_limit", "learning_rate", "max_grad_norm",
+                                   "sequence_parallel"};
 
 /// Peak rates that suit the small presets; larger models keep the cautious default.
 void adapt_to_preset(const std::string& preset, TrainConfig& recipe) {
@@ -26,29 +28,31 @@ void adapt_to_preset(const std::string& preset, TrainConfig& recipe) {
   if (preset == "small") recipe.learning_rate = 6e-4;
 }
 
-/// Changes keys of config.json, all together, for one alone may not fit (window and stride). A value that is not
-/// JSON is taken as a string, so that attention=full needs no quotes.
-Status set_model_keys(ModelConfig& model, const std::vector<std::pair<std::string, std::string>>& settings) {
-  if (settings.empty()) return {};
-  nlohmann::json json = nlohmann::json::parse(config_to_json(model));
-  // A list per layer no longer fits when the number of layers changes; a uniform one can follow.
-  const auto& kinds = model.attention;
-  const bool uniform = std::adjacent_find(kinds.begin(), kinds.end(), std::not_equal_to<>()) == kinds.end();
-  if (uniform) json["attention"] = to_string(kinds.front());
-  for (const auto& [key, value] : settings) {
-    nlohmann::json parsed = nlohmann::json::parse(value, nullptr, /*allow_exceptions=*/false);
-    json[key] = parsed.is_discarded() ? nlohmann::json(value) : std::move(parsed);
-  }
-  Result<ModelConfig> changed = config_from_json(json.dump());
-  if (!changed) return changed.error().in("--set");
-  model = std::move(changed).value();
-  return {};
-}
-
 /// Written into the checkpoint, so that a run resumed on another machine goes on in the same precision.
 void settle_precision(TrainConfig& recipe) {
   if (recipe.precision != "auto") return;
   recipe.precision = recipe.device != "cpu" || kernels::has_fast_bf16() ? "bf16" : "fp32";
+}
+
+/// Whether rows of this model can be cut into slices.
+Status check_slices(const ModelConfig& model, const TrainConfig& recipe) {
+  const int64_t tokens = recipe.sequence_length, slices = recipe.sequence_parallel;
+  if (slices == 1) return {};
+  const std::string is = "'sequence_parallel' is " + std::to_string(slices) + ": ";
+  if (tokens % slices != 0) {
+    return Error{is + "'sequence_length' must be a multiple of it, found " + std::to_string(tokens)};
+  }
+  if (recipe.device != "cpu") return Error{is + "'device' must be cpu, found " + recipe.device};
+  if (!model.has_layers(AttentionKind::kRing)) return {};
+  const RingGeometry& ring = model.ring;
+  if (tokens / slices < ring.window + ring.stride) {
+    return Error{is + "'sequence_length' must give each process a window and a stride at least, " +
+                 std::to_string(slices * (ring.window + ring.stride)) + " in all, found " + std::to_string(tokens)};
+  }
+  if (ring.select == GlobalSelect::kTopPages) {
+    return Error{is + "'global_select' must be all, for a query may lie in another process than the pages it chooses; found top_pages"};
+  }
+  return {};
 }
 
 Status apply_settings(const TrainRequest& request, RunSetup& setup) {
@@ -57,9 +61,10 @@ Status apply_settings(const TrainRequest& request, RunSetup& setup) {
     RF_TRY(const bool known, set_field(setup.recipe, key, value));
     if (!known) of_model.emplace_back(key, value);
   }
-  RF_TRY_VOID(set_model_keys(setup.model, of_model));
+  RF_TRY_VOID(set_config_keys(setup.model, of_model));
   RF_TRY_VOID(require_causal(setup.model, "to be trained on next tokens"));
   RF_TRY_VOID(validate(setup.recipe));
+  RF_TRY_VOID(check_slices(setup.model, setup.recipe));
   settle_precision(setup.recipe);
   return {};
 }

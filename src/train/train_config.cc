@@ -50,6 +50,7 @@ Status check_counts(const TrainConfig& c) {
       {"sequence_length", c.sequence_length},
       {"batch_size", c.batch_size},
       {"gradient_accumulation_steps", c.gradient_accumulation_steps},
+      {"sequence_parallel", c.sequence_parallel},
       {"eval_steps", c.eval_steps},
       {"save_steps", c.save_steps},
       {"save_total_limit", c.save_total_limit},
@@ -66,6 +67,9 @@ Status check_counts(const TrainConfig& c) {
       c.sequence_length * c.batch_size > kMaxStepTokens / c.gradient_accumulation_steps) {
     return Error{"'sequence_length' times 'batch_size' times 'gradient_accumulation_steps' must be at most " +
                  std::to_string(kMaxStepTokens) + " tokens"};
+  }
+  if (c.sequence_parallel > 1 && c.batch_size != 1) {
+    return Error{"'batch_size' must be 1 where 'sequence_parallel' is not, found " + std::to_string(c.batch_size)};
   }
   if (c.eval_tokens < 0) return Error{"'eval_tokens' must not be negative"};
   if (c.mask_interval < 0) return Error{"'mask_interval' must not be negative"};

@@ -15,6 +15,7 @@ struct TrainConfig {
   int64_t sequence_length = 1024;
   int64_t batch_size = 4;
   int64_t gradient_accumulation_steps = 1;
+  int64_t sequence_parallel = 1;
   double learning_rate = 1e-4;
   std::string lr_scheduler_type = "cosine";
   double warmup_ratio = 0.05;
@@ -61,6 +62,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("sequence_length", c.sequence_length, "tokens in a row");
   visit("batch_size", c.batch_size, "rows in a micro-batch");
   visit("gradient_accumulation_steps", c.gradient_accumulation_steps, "micro-batches in a step");
+  visit("sequence_parallel", c.sequence_parallel, "processes that share each row, a slice of its tokens each; needs batch_size 1");
   visit("learning_rate", c.learning_rate, "AdamW's peak learning rate (with --preset tiny or nano 0.003, micro 0.002, small 0.0006)");
   visit("lr_scheduler_type", c.lr_scheduler_type, "how the rate falls after the warm-up: cosine, linear or constant");
   visit("warmup_ratio", c.warmup_ratio, "share of the steps in which the rate rises linearly");

@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 
@@ -25,6 +26,7 @@
 #include "train/optimizer.h"
 #include "train/processes.h"
 #include "train/recompute_measure.h"
+#include "train/sequence_slice.h"
 #include "train/setup.h"
 #include "train/sparsifier.h"
 #include "train/torch_headers.h"
@@ -70,15 +72,34 @@ void remark(const TrainRequest& request, const std::string& text) {
   if (!request.quiet) std::fprintf(stderr, "%s\n", text.c_str());
 }
 
+/// While it lives, models work on a slice of each row, if there is one.
+class SharedRows {
+ public:
+  SharedRows(CausalLm& model, CausalLm& teacher, const SequenceSlice* slice) : models_{model, teacher} { share(slice); }
+  ~SharedRows() { share(nullptr); }
+  SharedRows(const SharedRows&) = delete;
+  SharedRows& operator=(const SharedRows&) = delete;
+
+ private:
+  void share(const SequenceSlice* slice) {
+    for (CausalLm& model : models_) {
+      if (!model.is_empty()) model->share_rows(slice);
+    }
+  }
+
+  std::array<CausalLm, 2> models_;
+};
+
 /// One run in progress: the parts, and what is done to them each step.
 class Run {
  public:
-  /// `fresh`: the model's weights are drawn, not trained.
-  Run(const TrainRequest& request, Processes& processes, RunSetup setup, PreparedData data, CausalLm model,
+  /// `fresh`: the model's weights are drawn, not trained. `row_group`: the processes that share each row with this one.
+  Run(const TrainRequest& request, Processes& processes, Processes& row_group, RunSetup setup, PreparedData data, CausalLm model,
       torch::Device device, bool fresh)
       : request_(request),
         processes_(processes),
         recipe_(setup.recipe),
+        slice_(row_group, recipe_.sequence_length),
         data_(std::move(data)),
         model_(std::move(model)),
         device_(device),
@@ -122,6 +143,7 @@ class Run {
   Status skip_batch(const std::string& wrong, MetricsLog& log);
   torch::Tensor loss_sum(const BatchTensors& batch);
   std::vector<PackedBatch> take_batches();
+  std::vector<Recompute> first_ones(const std::vector<Recompute>& levels);
   void plan_activations();
   Status evaluate(MetricsLog& log);
   Status save();
@@ -134,11 +156,16 @@ class Run {
   double seconds() const { return progression_.seconds + session_.seconds(); }
 
   Result<MetricsLog> open_log() const;
-  int64_t tokens_per_step() const { return processes_.size() * recipe_.tokens_per_step(); }
+  /// Groups of processes, each of which takes rows of its own.
+  int64_t row_groups() const { return processes_.size() / recipe_.sequence_parallel; }
+  int64_t tokens_per_step() const { return row_groups() * recipe_.tokens_per_step(); }
+  const SequenceSlice* slice() const { return recipe_.sequence_parallel > 1 ? &slice_ : nullptr; }
+  BatchTensors own_part(const PackedBatch& batch) const;
 
   const TrainRequest& request_;
   Processes& processes_;
   TrainConfig recipe_;
+  SequenceSlice slice_;  ///< of the rows that processes share; all of them where they do not
   PreparedData data_;
   CausalLm model_;
   CausalLm teacher_{nullptr};
@@ -159,10 +186,18 @@ class Run {
 std::vector<PackedBatch> Run::take_batches() {
   std::vector<PackedBatch> batches;
   for (int64_t i = 0; i < recipe_.gradient_accumulation_steps; ++i) {
-    batches.push_back(order_.batch(progression_.rows + processes_.rank() * recipe_.batch_size, recipe_.batch_size));
-    progression_.rows += processes_.size() * recipe_.batch_size;
+    const int64_t group = processes_.rank() / recipe_.sequence_parallel;
+    batches.push_back(order_.batch(progression_.rows + group * recipe_.batch_size, recipe_.batch_size));
+    progression_.rows += row_groups() * recipe_.batch_size;
   }
   return batches;
+}
+
+/// Of a row that is shared, the slice's tokens and all of the documents' edges.
+BatchTensors Run::own_part(const PackedBatch& batch) const {
+  BatchTensors tensors = to_tensors(batch, device_);
+  if (slice() == nullptr) return tensors;
+  return {slice_.of(tensors.ids), slice_.of(tensors.targets), std::move(tensors.bounds)};
 }
 
 torch::Tensor Run::loss_sum(const BatchTensors& batch) {
@@ -172,18 +207,19 @@ torch::Tensor Run::loss_sum(const BatchTensors& batch) {
 
 /// The mean over all processes' targets.
 Run::StepResult Run::compute_gradients() {
-  const std::vector<PackedBatch> batches = take_batches();
+  std::vector<BatchTensors> batches;
   torch::Tensor targets = torch::zeros({1}, torch::kFloat64);
-  for (const PackedBatch& batch : batches) {
-    targets += std::count_if(batch.targets.begin(), batch.targets.end(), [](int32_t id) { return id >= 0; });
+  for (const PackedBatch& batch : take_batches()) {
+    batches.push_back(own_part(batch));
+    targets += batches.back().targets.ge(0).sum().item<int64_t>();
   }
+  const SharedRows sharing(model_, teacher_, slice());
   processes_.sum(targets);
   const double per_target = 1.0 / std::max(targets.item<double>(), 1.0);
   optimizer_.zero_grad();
   double nats = 0;
   for (size_t i = 0; i < batches.size(); ++i) {
-    const BatchTensors tensors = to_tensors(batches[i], device_);
-    const torch::Tensor loss = loss_sum(tensors);
+    const torch::Tensor loss = loss_sum(batches[i]);
     if (i + 1 == batches.size()) processes_.begin_summing(model_->parameters());
     (loss * (per_target * loss_scale())).backward();
     nats += loss.item<double>();
@@ -248,12 +284,23 @@ Status Run::skip_batch(const std::string& wrong, MetricsLog& log) {
   return {};
 }
 
+/// The first process's levels: what runs again in one sharer of a row must in all of them.
+std::vector<Recompute> Run::first_ones(const std::vector<Recompute>& levels) {
+  torch::Tensor numbers = torch::zeros({static_cast<int64_t>(levels.size())}, torch::kInt64);
+  for (size_t l = 0; l < levels.size() && processes_.first(); ++l) numbers[static_cast<int64_t>(l)] = static_cast<int64_t>(levels[l]);
+  processes_.sum(numbers);
+  std::vector<Recompute> first(levels.size());
+  for (size_t l = 0; l < levels.size(); ++l) first[l] = static_cast<Recompute>(numbers[static_cast<int64_t>(l)].item<int64_t>());
+  return first;
+}
+
 void Run::plan_activations() {
   if (!request_.activation_budget) return;
-  const BatchTensors batch = to_tensors(order_.batch(progression_.rows, recipe_.batch_size), device_);
+  const BatchTensors batch = own_part(order_.batch(progression_.rows, recipe_.batch_size));
+  const SharedRows sharing(model_, teacher_, slice());
   const std::vector<LayerCosts> costs = measure_recomputation(model_, batch.ids, batch.bounds, compute_);
   const RecomputePlan plan = plan_recomputation(costs, *request_.activation_budget);
-  apply_levels(model_, plan.levels);
+  apply_levels(model_, first_ones(plan.levels));
   remark(request_, describe(plan, costs));
   if (!plan.fits) remark(request_, "the activation budget is too small for this model and sequence: as little is kept as can be");
 }
@@ -449,6 +496,12 @@ Result<TrainReport> run_training(const TrainRequest& whole_request) {
   // Said even where it is all of them: libtorch's own default depends on how it was built.
   at::set_num_threads(request.threads > 0 ? request.threads : std::max(1, usable_processors() / place.local_size));
   RF_TRY(Processes processes, Processes::join(place));
+  const auto sharers = static_cast<int>(setup.recipe.sequence_parallel);
+  if (place.size % sharers != 0) {
+    return Error{"'sequence_parallel' is " + std::to_string(sharers) + ", which does not divide the " +
+                 std::to_string(place.size) + " processes (WORLD_SIZE)"};
+  }
+  RF_TRY(Processes row_group, processes.part(sharers));
   PrepareOptions options{.paths = request.data,
                          .directory = request.out / "data",
                          .vocab_size = setup.model.vocab_size,
@@ -479,8 +532,9 @@ Result<TrainReport> run_training(const TrainRequest& whole_request) {
   model->to(device);
   remark(request, describe(setup, data));
   if (processes.size() > 1) {
-    remark(request, std::to_string(processes.size()) + " processes, each of them " + std::to_string(setup.recipe.batch_size) +
-                        " rows of a batch");
+    const std::string share = sharers == 1 ? std::to_string(setup.recipe.batch_size) + " rows of a batch"
+                                           : "one of " + std::to_string(sharers) + " slices of a row";
+    remark(request, std::to_string(processes.size()) + " processes, each of them " + share);
   }
   remark(request, "ring: " + describe_ring(setup.model));
 
@@ -490,7 +544,7 @@ Result<TrainReport> run_training(const TrainRequest& whole_request) {
     RF_TRY_VOID(load_weights(directory, model));
   }
   const bool fresh = !resume_from && !request.from;
-  Run run(request, processes, std::move(setup), std::move(data), std::move(model), device, fresh);
+  Run run(request, processes, row_group, std::move(setup), std::move(data), std::move(model), device, fresh);
   if (resume_from) {
     RF_TRY_VOID(run.restore(*resume_from));
     remark(request, "resuming from " + resume_from->string());

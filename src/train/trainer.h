@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "train/recompute_plan.h"
+#include "plan/recompute_plan.h"
 
 namespace ringflash {
 

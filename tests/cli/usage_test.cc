@@ -7,7 +7,7 @@
 namespace ringflash::testing {
 namespace {
 
-const std::vector<std::string> kCommands = {"export", "generate", "eval", "report", "info"};
+const std::vector<std::string> kCommands = {"export", "generate", "eval", "plan", "report", "info"};
 
 ::testing::AssertionResult contains(const std::string& text, const std::string& part) {
   if (text.find(part) != std::string::npos) return ::testing::AssertionSuccess();

@@ -54,7 +54,7 @@ NaiveInput widen(const Batch& batch) {
 
 Results attend(const Batch& batch, const Table& table, Executor& executor) {
   GuardedBuffer q(batch.q), k(batch.k), v(batch.v), router(batch.router), dout(batch.dout);
-  GuardedBuffer out(q.size()), lse(static_cast<size_t>(batch.shape.tokens * batch.shape.heads));
+  GuardedBuffer out(q.size()), lse(static_cast<size_t>((batch.shape.tokens - batch.shape.first_query) * batch.shape.heads));
   GuardedBuffer dq(q.size()), dk(k.size()), dv(v.size()), drouter(router.size());
   const float* scores = batch.router.empty() ? nullptr : router.data();
   kernels::attention_forward(batch.shape, q.data(), k.data(), v.data(), scores, batch.bounds, out.data(),
@@ -90,14 +90,16 @@ AttentionTolerances tolerances(const Batch& batch, const NaiveGradients& grad, k
                               type);
 }
 
-void expect_matches_definition(const Batch& batch) {
+/// `run` is attend() in one piece or in several.
+template <typename Run = Results (*)(const Batch&, const Table&)>
+void expect_matches_definition(const Batch& batch, Run run = attend) {
   const NaiveInput input = widen(batch);
   const NaiveOutput forward = naive_attention(input);
   const NaiveGradients grad = naive_gradients(input, testing::widen(batch.dout));
   for (const Table* table : kernels::available_tables()) {
     SCOPED_TRACE(std::string("ISA ") + table->isa);
     const AttentionTolerances tolerance = tolerances(batch, grad, table->key_type);
-    const Results actual = attend(batch, *table);
+    const Results actual = run(batch, *table);
     expect_close(actual.out, forward.out, tolerance.out);
     expect_close(actual.lse, forward.lse, tolerance.lse);
     expect_close(actual.dq, grad.q, tolerance.dq);
@@ -318,6 +320,47 @@ TEST(RingAttention, LongDocumentsMergeTheirSegments) {
   shape.heads = shape.key_value_heads = 1;
   shape.head_dim = 8;
   expect_matches_definition(make_batch(shape, {0, 1100}));
+}
+
+/// Rows [first, last) of the queries with the keys of rows [0, last).
+Batch slice(const Batch& whole, int64_t first, int64_t last) {
+  const AttentionShape& shape = whole.shape;
+  const auto rows = [](const std::vector<float>& all, int64_t begin, int64_t end, int64_t width) {
+    return std::vector<float>(all.begin() + begin * width, all.begin() + end * width);
+  };
+  const int64_t query = shape.heads * shape.head_dim, key = shape.key_value_heads * shape.head_dim;
+  Batch part = whole;
+  part.shape.tokens = last;
+  part.shape.first_query = first;
+  std::erase_if(part.bounds, [&](int64_t bound) { return bound >= last; });
+  part.bounds.push_back(last);
+  part.q = rows(whole.q, first, last, query);
+  part.dout = rows(whole.dout, first, last, query);
+  part.k = rows(whole.k, 0, last, key);
+  part.v = rows(whole.v, 0, last, key);
+  if (!whole.router.empty()) part.router = rows(whole.router, 0, last, shape.key_value_heads);
+  return part;
+}
+
+TEST(RingAttention, SlicesOfQueriesMakeUpTheWhole) {
+  for (const AttentionKind kind : {AttentionKind::kRing, AttentionKind::kFull}) {
+    AttentionShape shape = small_shape();
+    shape.kind = kind;
+    for (const int64_t cut : {60, 131, 299}) {
+      SCOPED_TRACE("cut at " + std::to_string(cut));
+      expect_matches_definition(make_batch(shape, {0, 60, 300}), [&](const Batch& whole, const Table& table) {
+        Results all = attend(slice(whole, 0, cut), table), rest = attend(slice(whole, cut, 300), table);
+        for (auto rows : {&Results::out, &Results::lse, &Results::dq}) {
+          (all.*rows).insert((all.*rows).end(), (rest.*rows).begin(), (rest.*rows).end());
+        }
+        for (auto sums : {&Results::dk, &Results::dv, &Results::drouter}) {
+          for (size_t i = 0; i < (all.*sums).size(); ++i) (rest.*sums)[i] += (all.*sums)[i];
+          all.*sums = rest.*sums;
+        }
+        return all;
+      });
+    }
+  }
 }
 
 TEST(RingAttention, NothingToDoIsFine) {

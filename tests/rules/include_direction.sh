@@ -7,6 +7,7 @@ cd "$1"
 declare -A may_include=(
   [base]="base"
   [model]="base model"
+  [plan]="base model kernels plan"
   [text]="base text"
   [format]="base model text format"
   [report]="base model text format report"
@@ -16,9 +17,9 @@ declare -A may_include=(
   [eval]="base model text format report kernels runtime eval"
   [bench]="base model text format kernels runtime eval bench"
   [serve]="base model text format kernels runtime eval serve"
-  [cli]="base model text format report kernels import runtime eval bench serve cli"
+  [cli]="base model plan text format report kernels import runtime eval bench serve cli"
   [data]="base text data"
-  [train]="base model text format report kernels data train"
+  [train]="base model plan text format report kernels data train"
 )
 failures=0
 fail() { printf '%s\n' "$*"; failures=1; }

@@ -1,20 +1,16 @@
 // Several processes train what one would, and end together.
 #include "train/processes.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
 
 #include "base/stopwatch.h"
+#include "processes_support.h"
 #include "run_support.h"
 #include "temporary_directory.h"
 
@@ -22,19 +18,8 @@ namespace ringflash {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// One that was free a moment ago.
-int free_port() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  EXPECT_EQ(::bind(socket, reinterpret_cast<sockaddr*>(&address), size), 0);
-  EXPECT_EQ(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  ::close(socket);
-  return ntohs(address.sin_port);
-}
+using testing::free_port;
+using testing::wait_for;
 
 std::vector<double> losses(const fs::path& run) {
   std::vector<double> all;
@@ -65,29 +50,20 @@ class ProcessesRun : public ::testing::Test {
   }
 
   pid_t start(const TrainRequest& run, int rank, int size, int port) {
-    const pid_t child = ::fork();
-    if (child != 0) return child;
-    ::setenv("RANK", std::to_string(rank).c_str(), 1);
-    ::setenv("WORLD_SIZE", std::to_string(size).c_str(), 1);
-    ::setenv("MASTER_PORT", std::to_string(port).c_str(), 1);
-    std::string message;
-    try {
-      const Result<TrainReport> report = run_training(run);
-      if (!report) message = report.error().message;
-    } catch (const std::exception& error) {
-      message = error.what();
-    }
-    const Status written = write_file(error_file(rank), message);
-    ::_exit(written.ok() && message.empty() ? 0 : 1);
+    return testing::start_process(rank, size, port, [&] {
+      std::string message;
+      try {
+        const Result<TrainReport> report = run_training(run);
+        if (!report) message = report.error().message;
+      } catch (const std::exception& error) {
+        message = error.what();
+      }
+      const Status written = write_file(error_file(rank), message);
+      return written.ok() && message.empty();
+    });
   }
 
   fs::path error_file(int rank) const { return directory_ / ("error-" + std::to_string(rank)); }
-
-  static int wait_for(pid_t child) {
-    int status = 0;
-    EXPECT_EQ(::waitpid(child, &status, 0), child);
-    return status;
-  }
 
   void run_all(const TrainRequest& run, int size) {
     const int port = free_port();
@@ -112,6 +88,37 @@ TEST_F(ProcessesRun, TwoTrainWhatOneWouldWithTwiceTheBatch) {
   ASSERT_EQ(two.size(), 8u);
   EXPECT_LT(one.back(), one.front());
   for (size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(one[i], two[i], 1e-4) << i;
+}
+
+// Rows of 128 tokens, chunks of 8: most of what the second half of a row sees of the first are pages.
+TEST_F(ProcessesRun, TwoThatShareEachRowTrainWhatOneWould) {
+  if (!has_processes()) GTEST_SKIP() << "no gloo";
+  const auto sliced = [&](const char* name, int slices) {
+    TrainRequest run = request(name, 6, 1, "fp32");
+    for (const auto& [key, value] : {std::pair{"window", "16"}, {"stride", "8"}, {"global_ratio", "0.2"}}) {
+      run.settings.emplace_back(key, value);
+    }
+    run.settings.emplace_back("sequence_parallel", std::to_string(slices));
+    return run;
+  };
+  run_all(sliced("whole", 1), 1);
+  run_all(sliced("slices", 2), 2);
+  const std::vector<double> one = losses(directory_ / "whole"), two = losses(directory_ / "slices");
+  ASSERT_EQ(one.size(), 6u);
+  ASSERT_EQ(two.size(), 6u);
+  for (size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(one[i], two[i], 1e-4) << i;
+}
+
+TEST_F(ProcessesRun, RefusesSlicesThatDoNotFit) {
+  TrainRequest run = request("refused", 6, 1, "fp32");
+  run.settings.emplace_back("sequence_parallel", "3");
+  const auto odd = run_training(run);
+  ASSERT_FALSE(odd);
+  EXPECT_NE(odd.error().message.find("'sequence_length' must be a multiple"), std::string::npos) << odd.error().message;
+  run.settings.back().second = "2";
+  const auto narrow = run_training(run);
+  ASSERT_FALSE(narrow);
+  EXPECT_NE(narrow.error().message.find("a window and a stride"), std::string::npos) << narrow.error().message;
 }
 
 TEST_F(ProcessesRun, AnotherNumberOfThemGoesOn) {
@@ -151,6 +158,14 @@ TEST(ProcessPlace, ReadsWhatLaunchersSet) {
   EXPECT_EQ(place.address, "host");
   EXPECT_EQ(place.port, 29500);
   EXPECT_EQ(process_place([](const char*) -> const char* { return nullptr; }).value().size, 1);
+}
+
+TEST(ProcessPlace, LeavesTorchrunItsPort) {
+  const auto place = process_place([](const char* name) -> const char* {
+    if (std::string(name) == "TORCHELASTIC_USE_AGENT_STORE") return "True";
+    return std::string(name) == "MASTER_PORT" ? "4000" : nullptr;
+  });
+  EXPECT_EQ(place.value().port, 4001);
 }
 
 TEST(ProcessPlace, NamesWhatIsWrong) {

@@ -20,7 +20,7 @@ const float* data_or_null(const Tensor& t) { return t.numel() > 0 ? t.data_ptr<f
 Tensor as_float(const Tensor& t) { return t.to(torch::kFloat32).contiguous(); }
 
 kernels::AttentionShape shape_of(const Tensor& q, const Tensor& k, const AttentionOptions& options) {
-  return {.tokens = q.size(0),
+  return {.tokens = k.size(0),
           .heads = q.size(1),
           .key_value_heads = k.size(1),
           .head_dim = q.size(2),
@@ -28,7 +28,8 @@ kernels::AttentionShape shape_of(const Tensor& q, const Tensor& k, const Attenti
           .kind = options.kind,
           .mode = options.mode,
           .ring = options.ring,
-          .sliding_window = options.sliding_window};
+          .sliding_window = options.sliding_window,
+          .first_query = options.first_query};
 }
 
 /// A scaling as the list of its numbers, which autograd's context can hold, and back.
@@ -52,7 +53,7 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tenso
   TORCH_CHECK(q.dim() == 3 && k.dim() == 3, "ring_attention: q and k must be [tokens, heads, head_dim], found ",
               q.sizes(), " and ", k.sizes());
   TORCH_CHECK(v.sizes() == k.sizes(), "ring_attention: v must have k's shape ", k.sizes(), ", found ", v.sizes());
-  TORCH_CHECK(q.size(0) == k.size(0) && q.size(2) == k.size(2) && q.size(2) % 2 == 0 && k.size(1) > 0 &&
+  TORCH_CHECK(q.size(0) == k.size(0) - options.first_query && q.size(2) == k.size(2) && q.size(2) % 2 == 0 && k.size(1) > 0 &&
                   q.size(1) % k.size(1) == 0,
               "ring_attention: q ", q.sizes(), " and k ", k.sizes(), " do not fit together");
   const bool routed = options.kind == AttentionKind::kRing && options.ring.page_tokens() > 0;
@@ -62,8 +63,8 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tenso
     TORCH_CHECK(router.dim() == 2 && router.size(0) == k.size(0) && router.size(1) == k.size(1),
                 "ring_attention: router must be [tokens, key_value_heads], found ", router.sizes());
   }
-  TORCH_CHECK(bounds.size() >= 2 && bounds.front() == 0 && bounds.back() == q.size(0),
-              "ring_attention: bounds must run from 0 to ", q.size(0));
+  TORCH_CHECK(bounds.size() >= 2 && bounds.front() == 0 && bounds.back() == k.size(0),
+              "ring_attention: bounds must run from 0 to ", k.size(0));
   for (size_t i = 1; i < bounds.size(); ++i) {
     TORCH_CHECK(bounds[i] > bounds[i - 1], "ring_attention: bounds must ascend, found ", bounds[i - 1], ", ",
                 bounds[i]);
@@ -96,6 +97,7 @@ AttentionOptions options_from(AutogradContext* context) {
   options.rope = {.theta = saved.at("rope_theta").toDouble(),
                   .scaling = scaling_from(saved.at("rope_scaling").toDoubleVector())};
   options.sliding_window = saved.at("sliding_window").toInt();
+  options.first_query = saved.at("first_query").toInt();
   options.ring = {.window = saved.at("window").toInt(),
                   .stride = saved.at("stride").toInt(),
                   .global_ratio = saved.at("global_ratio").toDouble(),
@@ -114,6 +116,7 @@ void save_options(AutogradContext* context, const AttentionOptions& options) {
   saved["rope_theta"] = options.rope.theta;
   saved["rope_scaling"] = to_list(options.rope.scaling);
   saved["sliding_window"] = options.sliding_window;
+  saved["first_query"] = options.first_query;
   saved["window"] = options.ring.window;
   saved["stride"] = options.ring.stride;
   saved["global_ratio"] = options.ring.global_ratio;
@@ -205,6 +208,7 @@ TORCH_LIBRARY(ringflash, library) {
 Tensor ring_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& router,
                       const std::vector<int64_t>& bounds, const AttentionOptions& options, AttentionResult* kept) {
   check_inputs(q, k, v, router, bounds, options);
+  TORCH_CHECK(options.first_query == 0 || q.device().is_cpu(), "ring_attention: first_query needs the CPU's kernels");
   if (!q.device().is_cpu()) return ring_attention_composed(q, k, v, router, bounds, options);
   return RingAttention::apply(q, k, v, router.defined() ? router : torch::empty({0}), bounds, options, kept);
 }

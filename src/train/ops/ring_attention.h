@@ -16,6 +16,7 @@ struct AttentionOptions {
   RingGeometry ring;
   RopeParameters rope = {};
   int64_t sliding_window = 0;  ///< of sliding layers
+  int64_t first_query = 0;     ///< q and the result begin with this row of k (kernels/ring_attention.h)
 };
 
 /// What attention gave, for running a layer again without it.
@@ -24,12 +25,12 @@ struct AttentionResult {
 };
 
 /// Attention over packed documents, rotary embedding included (DESIGN section 3).
-///   q [tokens, heads, head_dim]; k, v [tokens, key_value_heads, head_dim]: unrotated, fp32 or bf16
+///   q [tokens - first_query, heads, head_dim]; k, v [tokens, key_value_heads, head_dim]: unrotated, fp32 or bf16
 ///   router [tokens, key_value_heads] fp32, or undefined for layers without one
 ///   bounds: document edges 0 = b0 < b1 < ... = tokens
-/// Returns [tokens, heads, head_dim] in q's type. On the CPU our kernels run, forward and backward; on any other
-/// device the composition of plain torch ops below does. `kept`, where given: the result is put there or, if it is there
-/// already, taken from there (not where torch ops run).
+/// Returns q's shape and type. On the CPU our kernels run, forward and backward; on any other device the composition of
+/// plain torch ops below does. `kept`, where given: the result is put there or, if it is there already, taken from there
+/// (not where torch ops run).
 torch::Tensor ring_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                              const torch::Tensor& router, const std::vector<int64_t>& bounds,
                              const AttentionOptions& options, AttentionResult* kept = nullptr);

@@ -42,6 +42,8 @@ struct ActivationBudget {
 
   int64_t of(int64_t everything) const;
 };
+/// "3G": a number above 0 and perhaps K, M, G or T, powers of 1024.
+Result<int64_t> parse_bytes(std::string_view text);
 Result<ActivationBudget> parse_activation_budget(std::string_view text);
 
 struct RecomputePlan {

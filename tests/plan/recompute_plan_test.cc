@@ -1,4 +1,4 @@
-#include "train/recompute_plan.h"
+#include "plan/recompute_plan.h"
 
 #include <gtest/gtest.h>
 

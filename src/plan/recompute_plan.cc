@@ -1,4 +1,4 @@
-#include "train/recompute_plan.h"
+#include "plan/recompute_plan.h"
 
 #include <algorithm>
 #include <cmath>
@@ -96,25 +96,50 @@ int64_t ActivationBudget::of(int64_t everything) const {
   return bytes ? *bytes : static_cast<int64_t>(share * static_cast<double>(everything));
 }
 
-Result<ActivationBudget> parse_activation_budget(std::string_view text) {
-  const Error wrong{"expected bytes (as in 800M or 3G) or a percentage (as in 40%) above 0, found " + in_quotes(text)};
+namespace {
+
+struct Amount {
+  double number;
+  std::string unit;
+};
+
+/// A number above 0 and what follows it.
+std::optional<Amount> parse_amount(std::string_view text) {
   const std::string copy(text);
   char* end = nullptr;
   const double number = std::strtod(copy.c_str(), &end);
-  const std::string unit(end);
-  if (end == copy.c_str() || !(number > 0)) return wrong;
-  if (unit == "%") {
-    if (number > 100) return wrong;
-    return ActivationBudget{.bytes = {}, .share = number / 100};
+  if (end == copy.c_str() || !(number > 0)) return {};
+  return Amount{number, end};
+}
+
+std::optional<int64_t> to_bytes(const Amount& amount) {
+  constexpr std::string_view kUnits = "KMGT";
+  double bytes = amount.number;
+  if (!amount.unit.empty()) {
+    const size_t power = kUnits.find(amount.unit[0]);
+    if (amount.unit.size() > 1 || power == std::string_view::npos) return {};
+    bytes *= std::pow(1024.0, static_cast<double>(power) + 1);
   }
-  double scale = 1;
-  if (unit == "K" || unit == "M" || unit == "G" || unit == "T") {
-    scale = std::pow(1024.0, static_cast<double>(std::string_view("KMGT").find(unit[0])) + 1);
-  } else if (!unit.empty()) {
-    return wrong;
-  }
-  if (number * scale >= 0x1p62) return wrong;
-  return ActivationBudget{.bytes = static_cast<int64_t>(number * scale), .share = 1};
+  if (bytes >= 0x1p62) return {};
+  return static_cast<int64_t>(bytes);
+}
+
+}  // namespace
+
+Result<int64_t> parse_bytes(std::string_view text) {
+  const std::optional<Amount> amount = parse_amount(text);
+  if (const auto bytes = amount ? to_bytes(*amount) : std::nullopt) return *bytes;
+  return Error{"expected bytes (as in 800M or 3G) above 0, found " + in_quotes(text)};
+}
+
+Result<ActivationBudget> parse_activation_budget(std::string_view text) {
+  const Error wrong{"expected bytes (as in 800M or 3G) or a percentage (as in 40%) above 0, found " + in_quotes(text)};
+  const std::optional<Amount> amount = parse_amount(text);
+  if (!amount) return wrong;
+  if (amount->unit == "%" && amount->number <= 100) return ActivationBudget{.bytes = {}, .share = amount->number / 100};
+  const auto bytes = to_bytes(*amount);
+  if (!bytes) return wrong;
+  return ActivationBudget{.bytes = bytes, .share = 1};
 }
 
 RecomputePlan plan_recomputation(const std::vector<LayerCosts>& layers, const ActivationBudget& budget) {
