@@ -9,7 +9,7 @@
 #include "base/stopwatch.h"
 #include "kernels/block_sparse.h"
 #include "train/masks.h"
-#include "train/modules.h"
+#include "train/causal_lm.h"
 #include "train/ops/torch_executor.h"
 #include "train/optimizer.h"
 #include "train/torch_headers.h"

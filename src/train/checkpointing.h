@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 #include "model/config.h"
-#include "train/modules.h"
+#include "train/causal_lm.h"
 #include "train/optimizer.h"
 #include "train/progression.h"
 #include "train/sparsifier.h"

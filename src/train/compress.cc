@@ -16,7 +16,7 @@
 #include "text/tokenizer.h"
 #include "train/checkpointing.h"
 #include "train/heldout.h"
-#include "train/modules.h"
+#include "train/causal_lm.h"
 #include "train/one_shot.h"
 #include "train/ops/weight_view.h"
 #include "train/torch_headers.h"

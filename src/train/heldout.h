@@ -8,7 +8,7 @@
 #include "data/packed_rows.h"
 #include "text/vocabulary.h"
 #include "train/metrics.h"
-#include "train/modules.h"
+#include "train/causal_lm.h"
 
 namespace ringflash {
 

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "train/modules.h"
+#include "train/causal_lm.h"
 #include "plan/recompute_plan.h"
 
 namespace ringflash {

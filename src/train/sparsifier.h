@@ -7,7 +7,7 @@
 
 #include "train/masks.h"
 #include "train/metrics.h"
-#include "train/modules.h"
+#include "train/causal_lm.h"
 #include "train/optimizer.h"
 #include "train/train_config.h"
 

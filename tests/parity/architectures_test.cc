@@ -8,7 +8,7 @@
 #include "runtime/session.h"
 #include "support/tiny_model.h"
 #include "temporary_directory.h"
-#include "train/modules.h"
+#include "train/causal_lm.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {

@@ -15,7 +15,7 @@
 #include "runtime/session.h"
 #include "temporary_directory.h"
 #include "train/checkpointing.h"
-#include "train/modules.h"
+#include "train/causal_lm.h"
 #include "train/run_support.h"
 #include "train/torch_headers.h"
 

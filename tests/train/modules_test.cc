@@ -1,4 +1,4 @@
-#include "train/modules.h"
+#include "train/causal_lm.h"
 
 #include <map>
 #include <utility>

@@ -5,7 +5,7 @@
 #include "plan/layer_memory.h"
 #include "torch_support.h"
 #include "train/masks.h"
-#include "train/modules.h"
+#include "train/causal_lm.h"
 #include "train/optimizer.h"
 #include "train/recompute_measure.h"
 

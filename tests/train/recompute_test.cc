@@ -3,7 +3,7 @@
 
 #include "torch_support.h"
 #include "train/masks.h"
-#include "train/modules.h"
+#include "train/causal_lm.h"
 #include "train/recompute_measure.h"
 
 namespace ringflash {

@@ -7,7 +7,7 @@
 #include "processes_support.h"
 #include "temporary_directory.h"
 #include "torch_support.h"
-#include "train/modules.h"
+#include "train/causal_lm.h"
 #include "train/recompute_measure.h"
 
 namespace ringflash {

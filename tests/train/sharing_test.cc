@@ -6,7 +6,7 @@
 #include "model/tensors.h"
 #include "torch_support.h"
 #include "train/checkpointing.h"
-#include "train/modules.h"
+#include "train/causal_lm.h"
 #include "train/sparsifier.h"
 
 namespace ringflash {

@@ -1,0 +1,90 @@
+// One layer of the decoder. Shapes: T tokens of packed documents, D hidden_size, H heads, K key-value heads, E head_dim.
+#pragma once
+
+#include <torch/nn.h>
+
+#include <vector>
+
+#include "model/config.h"
+#include "plan/recompute_plan.h"
+#include "train/linear.h"
+#include "train/ops/ring_attention.h"
+
+namespace ringflash {
+
+class SequenceSlice;
+
+/// The normed input of a layer's half, in fp32 and in the compute precision; how to get either again where neither is
+/// to be kept.
+struct NormedInput {
+  torch::Tensor full, compute;
+  Again full_again, compute_again;
+};
+
+/// How many layers ask for either again in one backward pass.
+struct Askers {
+  int compute = 0, full = 0;
+};
+
+class AttentionImpl : public torch::nn::Module {
+ public:
+  AttentionImpl(const ModelConfig& config, int64_t layer);
+  /// x [T, D]: in fp32 for the router and in the compute precision for the projections. `kept`: see ring_attention().
+  torch::Tensor forward(const NormedInput& x, const std::vector<int64_t>& bounds, AttentionResult* kept = nullptr);
+  Askers askers(torch::ScalarType compute) const;
+  Linear q_proj{nullptr}, k_proj{nullptr}, v_proj{nullptr}, o_proj{nullptr}, router{nullptr};
+  RmsNorm q_norm{nullptr}, k_norm{nullptr};
+
+  /// Where set, x is that slice of a row whose documents the bounds tell of.
+  const SequenceSlice* slice = nullptr;
+
+ private:
+  int64_t heads_, key_value_heads_, head_dim_;
+  AttentionOptions options_;
+};
+TORCH_MODULE(Attention);
+
+class MlpImpl : public torch::nn::Module {
+ public:
+  MlpImpl(const ModelConfig& config, int64_t layer);
+  /// x [T, D] in the compute precision -> the same shape and type.
+  torch::Tensor forward(const NormedInput& x);
+  /// The same of norm(x), x in fp32, keeping x alone.
+  torch::Tensor forward_recomputed(const torch::Tensor& x, RmsNorm norm, torch::ScalarType compute);
+  /// What down_proj takes.
+  torch::Tensor inner(const NormedInput& x);
+  bool takes_packed(torch::ScalarType type) const;
+  bool has_deltas() const;
+  Askers askers(torch::ScalarType compute) const;
+  Linear gate_proj{nullptr}, up_proj{nullptr}, down_proj{nullptr};
+
+ private:
+  torch::Tensor gated(const torch::Tensor& gate, const torch::Tensor& up) const;
+
+  Activation activation_;
+};
+TORCH_MODULE(Mlp);
+
+class DecoderLayerImpl : public torch::nn::Module {
+ public:
+  DecoderLayerImpl(const ModelConfig& config, int64_t layer);
+  /// The residual stream x [T, D] fp32 -> fp32; matrix products in `compute`.
+  torch::Tensor forward(const torch::Tensor& x, const std::vector<int64_t>& bounds,
+                        torch::ScalarType compute);
+  Recompute recompute = Recompute::kNothing;
+  RmsNorm input_layernorm{nullptr};
+  /// Of the MLP's input; with post_norms of attention's output, and the next two are of the MLP's input and output.
+  RmsNorm post_attention_layernorm{nullptr};
+  RmsNorm pre_feedforward_layernorm{nullptr}, post_feedforward_layernorm{nullptr};
+  Attention self_attn{nullptr};
+  Mlp mlp{nullptr};
+
+ private:
+  torch::Tensor attend(const torch::Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute,
+                       Recompute level, AttentionResult* kept);
+  torch::Tensor forward_halves(const torch::Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute,
+                               Recompute level, AttentionResult* kept);
+};
+TORCH_MODULE(DecoderLayer);
+
+}  // namespace ringflash
