@@ -171,7 +171,7 @@ TEST_F(ExportGgufTest, SharedWeightsAreThereOnceBesideEachLayersPair) {
     const std::string b = layer_tensor(layer, "mlp.gate_proj.delta_b");
     EXPECT_EQ(file.find(layer_tensor(layer, "mlp.gate_proj.delta_a"))->shape, (std::vector<int64_t>{48, 4}));
     EXPECT_EQ(file.find(b)->type, GgufType::kBF16);
-    testing::expect_close(decode(*file.find(b)), weights_.at(b), {.relative = 0x1p-8});
+    testing::expect_close(read_floats(*file.find(b)).value(), weights_.at(b), {.relative = 0x1p-8});
   }
   // By hand: q, o, k, v of both layers; gate once, up twice, down as bf16 twice; the pairs as bf16.
   const uint64_t q8 = 2 * (2 * 64 * 64 + 2 * 32 * 64) + 3 * 48 * 64, bf16 = 2 * 48 * 64 + 2 * 4 * (48 + 64);
@@ -243,7 +243,7 @@ TEST_F(ExportGgufTest, DamagedDescriptionsOfSparseTensorsAreNamed) {
   };
   EXPECT_EQ(error_with(good, good, name), "accepted");
   EXPECT_EQ(error_with({SparseBits::k4, {64, 64, 7}, 0}, good, name),
-            "sparse tensor '" + name + "': expected 4, 8, 12 or 16 weights of 64, found 7");
+            "sparse tensor '" + name + "': expected 4, 8, 12 or 16 to 64 weights of 64, found 7");
   EXPECT_EQ(error_with({SparseBits::k4, {64, 64, 12}, 84}, good, name),
             "sparse tensor '" + name + "': expected a base exponent between -126 and 83, found 84");
   EXPECT_EQ(error_with(good, {SparseBits::k4, {48, 64, 12}, 0}, name),
