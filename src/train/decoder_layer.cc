@@ -153,7 +153,9 @@ bool MlpImpl::takes_packed(torch::ScalarType type) const {
 }
 
 Tensor MlpImpl::inner(const NormedInput& x) {
-  return gated(gate_proj(x.compute, x.compute_again), up_proj(x.compute, x.compute_again));
+  // One after the other: the order in which backward sums their gradients of x follows.
+  const Tensor gate = gate_proj(x.compute, x.compute_again), up = up_proj(x.compute, x.compute_again);
+  return gated(gate, up);
 }
 
 bool MlpImpl::has_deltas() const {
