@@ -75,7 +75,8 @@ void add_plan(const TrainingPlan& plan, PlanTable& table) {
   table.line(settings_text(setup));
   table.line();
   table.row("parameters", total, count(counts.embedding) + " embedding and head, " + count(counts.linear) + " in matrices (" +
-                                     count(counts.active_linear) + " active), " + count(counts.router + counts.norm) + " others");
+                                     count(counts.active_linear) + " active), " +
+                                     count(counts.total() - counts.embedding - counts.linear) + " others");
   table.row("weights", plan.weights, "4 bytes each, fp32");
   table.row("gradients", plan.gradients, "4 bytes each, fp32, whole at the end of backward");
   table.row("moments", plan.moments, std::string(per_weight) + " bytes a parameter");

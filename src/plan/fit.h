@@ -25,8 +25,8 @@ struct Fit {
   const TrainingPlan& plan() const { return attempts.back().plan; }
 };
 
-/// Tries, from what costs least: the setup as it is; recomputation of as little as will do; moments in 8 bits; batches of one row, with
-/// as much more accumulation; products in 16 bits. Stops at the first that fits `memory` bytes.
+/// Tries, from what costs least: the setup as it is; recomputation of as little as will do; moments in 8 bits; batches of
+/// one row, with as much more accumulation; products in 16 bits. Stops at the first that fits `memory` bytes.
 Fit fit_memory(const TrainingSetup& setup, int64_t memory);
 
 }  // namespace ringflash

@@ -27,8 +27,9 @@ WeightMemory weight_memory(const TrainingSetup& setup, const Product& product) {
   const int64_t numbers = out * in;
   weight.numbers = owned ? numbers : 0;
   weight.paired = rank > 0;
-  weight.packed = rank == 0 && pattern == SparsePattern::kBlock && !setup.begins_dense && setup.on_cpu && share < kSparseEnough &&
-                  setup.compute_bytes == setup.packed_bytes && out % kBlockRows == 0 && in % kBlockRows == 0;
+  const bool tiled = pattern == SparsePattern::kBlock && share < kSparseEnough && !setup.begins_dense && setup.on_cpu;
+  weight.packed = tiled && rank == 0 && setup.compute_bytes == setup.packed_bytes && out % kBlockRows == 0 &&
+                  in % kBlockRows == 0;
   if (weight.packed) {
     // The form for backward holds both halves of a pair of rows of tiles wherever either is active.
     const double either = 1 - (1 - share) * (1 - share);
@@ -101,7 +102,8 @@ void add_kernel_memory(const TrainingSetup& setup, AttentionKind kind, LayerMemo
   const int64_t key_value = setup.sequence * setup.batch * model.key_value_size() * 2 * kFloat;
   const bool copies = setup.compute_bytes < kFloat;
   layer.attention_forward = copies ? 2 * query + key_value : 0;
-  const int64_t gradients = 2 * heads * gradient_keys(model, kind, setup.sequence - setup.sequence / setup.slices, setup.sequence) * padded * kFloat;
+  const int64_t first_query = setup.sequence - setup.sequence / setup.slices;
+  const int64_t gradients = 2 * heads * padded * kFloat * gradient_keys(model, kind, first_query, setup.sequence);
   // fp32: q, k, v, output and its gradient; dq, dk, dv and the router's.
   layer.attention_backward = (copies ? 3 * query + key_value : 0) + query + key_value + layer.router;
   layer.scratch = 2 * packed + gradients;  // keys in both orders
@@ -114,7 +116,8 @@ void add_kernel_memory(const TrainingSetup& setup, AttentionKind kind, LayerMemo
 /// A matrix [heads, sequence, sequence] a document: what softmax and the choices of logits keep, and what is made on the way.
 void add_composed_memory(const TrainingSetup& setup, LayerMemory& layer) {
   const ModelConfig& model = setup.model;
-  const int64_t square = setup.sequence * setup.sequence, logits = model.num_attention_heads * square * setup.compute_bytes;
+  const int64_t square = setup.sequence * setup.sequence;
+  const int64_t logits = model.num_attention_heads * square * setup.compute_bytes;
   layer.logits = setup.batch * (logits + (model.num_key_value_heads + 1) * square);
   layer.attention_forward = 4 * logits;
   layer.attention_backward = 3 * logits;
@@ -153,7 +156,8 @@ WeightMemory& WeightMemory::operator+=(const WeightMemory& other) {
 }
 
 int64_t LayerMemory::attention_kept() const {
-  return stream + post_normed + normed + compute + qkv.seen + heads_in + router + logits + heads_out + heads_packed + lse + o.seen;
+  return stream + post_normed + normed + compute + qkv.seen + heads_in + router + logits + heads_out + heads_packed + lse +
+         o.seen;
 }
 
 int64_t LayerMemory::attention_kept_cheaply() const {
@@ -185,7 +189,9 @@ LayerMemory layer_memory(const TrainingSetup& setup, int64_t layer) {
   const AttentionKind kind = model.attention[static_cast<size_t>(layer)];
   const int64_t tokens = setup.tokens(), of_products = setup.compute_bytes;
   LayerMemory memory;
-  for (const Product& product : layer_products(model, layer)) weights_of(product.kind, memory) += weight_memory(setup, product);
+  for (const Product& product : layer_products(model, layer)) {
+    weights_of(product.kind, memory) += weight_memory(setup, product);
+  }
   // Sharers of a row keep all of its keys, most of them zeros; the last one has the most.
   const int64_t keys = setup.sequence * setup.batch;
   const int64_t query = tokens * model.query_size(), key_value = keys * model.key_value_size();

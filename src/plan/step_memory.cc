@@ -27,9 +27,10 @@ class Step {
 
   StepMemory run() {
     StepMemory result;
-    if (setup_.accumulation > 1) tape_.take(count_parameters(setup_.model).total() * kFloat);
+    const int64_t gradients = setup_.accumulation > 1 ? count_parameters(setup_.model).total() * kFloat : 0;
+    tape_.take(gradients);
     for (size_t l = 0; l < layers_.size(); ++l) forward(l);
-    result.activations = tape_.live() - (setup_.accumulation > 1 ? count_parameters(setup_.model).total() * kFloat : 0);
+    result.activations = tape_.live() - gradients;
     loss();
     for (size_t l = layers_.size(); l-- > 0;) backward(l);
     embedding();
@@ -76,7 +77,8 @@ void Step::loss() {
   tape_.take(stream_);  // the last norm's input
   tape_.take(stream_);  // and output
   const int64_t seen = setup_.compute_bytes < kFloat ? table_ * setup_.compute_bytes : 0;
-  const int64_t slice = kSliceNumbers * (setup_.compute_bytes < kFloat && setup_.on_cpu ? 2 * setup_.compute_bytes : 5 * kFloat);
+  const bool fused = setup_.compute_bytes < kFloat && setup_.on_cpu;
+  const int64_t slice = kSliceNumbers * (fused ? 2 * setup_.compute_bytes : 5 * kFloat);
   tape_.take(gradients);
   tape_.touch(seen + slice + table_ * setup_.compute_bytes);
   tape_.give(stream_);

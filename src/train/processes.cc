@@ -73,7 +73,9 @@ struct Processes::Group {
 
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo;
-  std::vector<std::shared_ptr<torch::autograd::Node>> accumulators;  ///< hooked, and kept for that
+  /// Shared or intrusive, whichever this libtorch uses.
+  using NodePointer = decltype(torch::autograd::impl::grad_accumulator(std::declval<const torch::Tensor&>()));
+  std::vector<NodePointer> accumulators;  ///< hooked, and kept for that
   bool summing = false;
   std::vector<std::vector<torch::Tensor>> sent;  ///< what the works write into
   std::vector<c10::intrusive_ptr<c10d::Work>> works;

@@ -91,7 +91,8 @@ class GatherKeys : public torch::autograd::Function<GatherKeys> {
     Tensor own = slice.of(all).clone();
     if (halo > 0) {
       const bool has_left = slice.first_ > 0;
-      const Tensor to_left = has_left ? all.slice(0, slice.first_ - halo, slice.first_) : torch::zeros_like(own.slice(0, 0, halo));
+      const Tensor to_left =
+          has_left ? all.slice(0, slice.first_ - halo, slice.first_) : torch::zeros_like(own.slice(0, 0, halo));
       own.slice(0, rows - halo).add_(group.shift(to_left.contiguous(), -1));
     }
     return_pages(slice, exchange, all, own);
@@ -120,7 +121,8 @@ class GatherKeys : public torch::autograd::Function<GatherKeys> {
     for (int rank = 0; rank < group.rank(); ++rank) {
       const Tensor& places = exchange.paged[static_cast<size_t>(rank)];
       const Tensor keys = pages[static_cast<size_t>(rank)].view(own.scalar_type()).view({most, width});
-      all.slice(0, rank * rows, (rank + 1) * rows).view({rows * heads, width}).index_copy_(0, places, keys.slice(0, 0, places.numel()));
+      const Tensor theirs = all.slice(0, rank * rows, (rank + 1) * rows).view({rows * heads, width});
+      theirs.index_copy_(0, places, keys.slice(0, 0, places.numel()));
     }
   }
 
@@ -136,7 +138,8 @@ class GatherKeys : public torch::autograd::Function<GatherKeys> {
     for (int rank = 0; rank < group.size(); ++rank) {
       const Tensor& places = exchange.paged[static_cast<size_t>(rank)];
       if (rank < group.rank()) before += places.numel();
-      parts.push_back(earlier.slice(0, rank * rows, (rank + 1) * rows).view({rows * heads, width}).index_select(0, places));
+      const Tensor theirs = earlier.slice(0, rank * rows, (rank + 1) * rows).view({rows * heads, width});
+      parts.push_back(theirs.index_select(0, places));
     }
     Tensor sums = torch::cat(parts, 0);
     if (sums.numel() == 0) return;
@@ -161,8 +164,10 @@ std::vector<int64_t> SequenceSlice::bounds(std::vector<int64_t> of_row) const {
 }
 
 SequenceSlice::Keys SequenceSlice::gather(const Tensor& k, const Tensor& v, const Tensor& router,
-                                          const std::vector<int64_t>& bounds_of_row, const AttentionOptions& options) const {
-  const variable_list all = GatherKeys::apply(k, v, router.defined() ? router : torch::empty({0}), this, bounds_of_row, options);
+                                          const std::vector<int64_t>& bounds_of_row,
+                                          const AttentionOptions& options) const {
+  const Tensor scores = router.defined() ? router : torch::empty({0});
+  const variable_list all = GatherKeys::apply(k, v, scores, this, bounds_of_row, options);
   return {all[0], all[1], router.defined() ? all[2] : Tensor()};
 }
 
