@@ -153,7 +153,8 @@ TEST_F(TrainingHalf, ComparesSparsities) {
   write("other.txt", prose(500, 6));
   const Outcome compared =
       run_ringflash({"compress", "--from", path("run"), "--calib", path("calib.txt"), "--out", path("sizes"), "--sparsity",
-                     "0,0.5", "--eval", path("other.txt"), "--heal-steps", "2", "--set", "learning_rate=1e-3", "--json"});
+                     "0,0.5", "--eval", path("other.txt"), "--heal-steps", "2", "--data", path("data"), "--set",
+                     "learning_rate=1e-3", "--json"});
   ASSERT_EQ(compared.exit_code, 0) << compared.err;
   const auto table = nlohmann::json::parse(compared.out);
   std::vector<std::string> names;
