@@ -46,16 +46,19 @@ void add_int8(Table& table);
 
 namespace {
 
-#if defined(RINGFLASH_SIMD_X86)
-bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
-
+#if defined(__x86_64__)
 /// What products in 8 bits are built with where vectors have 64 bytes.
 bool has_avx512_bytes() {
   return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
          __builtin_cpu_supports("avx512vbmi2");
+}
+
+#endif
+
+#if defined(RINGFLASH_SIMD_X86)
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
 /// A table and the products in 8 bits that this machine can run beside it.
