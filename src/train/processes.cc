@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
@@ -120,6 +121,8 @@ Result<Processes> Processes::part(int size) const {
 Result<Processes> Processes::join(const ProcessPlace& place) {
   if (place.size == 1) return Processes(0, 1, nullptr);
   const std::string where = place.address + ":" + std::to_string(place.port);
+  // Gloo may still be writing to a process that has just ended: that shall be an error, not the end of this one too.
+  std::signal(SIGPIPE, SIG_IGN);
   try {
     c10d::TCPStoreOptions options;
     options.port = static_cast<uint16_t>(place.port);

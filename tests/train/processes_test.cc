@@ -139,7 +139,7 @@ TEST_F(ProcessesRun, EndTogetherWhenOneIsKilled) {
   const Stopwatch stopwatch;
   const int status = wait_for(first);
   EXPECT_LT(stopwatch.seconds(), 30);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
   EXPECT_NE(read_file(error_file(0)).value().find("another of the processes has ended"), std::string::npos);
 }
 
