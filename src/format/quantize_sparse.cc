@@ -8,6 +8,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "base/wider_copies.h"
 #include "format/sparse_layout.h"
 
 namespace ringflash {
@@ -134,7 +135,7 @@ Status collect_row(const float* weights, float per_unit, float limit, const Plac
 
 /// Each row's scale code of least squared error, the least of them where several are as good.
 template <typename Codec>
-void choose_codes(const Codec& codec, const Entries& entries, PerRow<int32_t>& codes) {
+[[gnu::always_inline]] inline void best_codes(const Codec& codec, const Entries& entries, PerRow<int32_t>& codes) {
   PerRow<float> best;
   PerRow<int32_t> first;
   for (int64_t r = 0; r < kSparseRows; ++r) {
@@ -164,6 +165,13 @@ void choose_codes(const Codec& codec, const Entries& entries, PerRow<int32_t>& c
       best[r] = error[r] < best[r] ? error[r] : best[r];
     }
   }
+}
+
+RF_WIDER_COPIES void choose_codes(const CodecS4& codec, const Entries& entries, PerRow<int32_t>& codes) {
+  best_codes(codec, entries, codes);
+}
+RF_WIDER_COPIES void choose_codes(const CodecS8& codec, const Entries& entries, PerRow<int32_t>& codes) {
+  best_codes(codec, entries, codes);
 }
 
 /// Reads 16 x 64 weights and rounds them: fills `entries` and each row's scale code.

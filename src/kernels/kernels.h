@@ -219,6 +219,11 @@ struct Table {
   /// softmax minus one at the target. A negative target gives loss 0 and gradient 0. logits are [rows, vocab].
   void (*cross_entropy_bf16)(bf16* logits, const int64_t* targets, float* loss, int64_t rows, int64_t vocab);
 
+  /// The same with (1 - weight) [target] + weight softmax(opinion) in the target's place (Hinton et al. 2015); opinion,
+  /// a teacher's logits, is [rows, vocab].
+  void (*distillation_bf16)(bf16* logits, const bf16* opinion, const int64_t* targets, float weight, float* loss,
+                            int64_t rows, int64_t vocab);
+
   /// Updates weights w and moments m, v in place (Loshchilov and Hutter 2019). mask is null, or a byte for each
   /// weight: 1 for kept, 0 for pruned.
   void (*adamw)(float* w, const float* gradient, float* m, float* v, const uint8_t* mask, int64_t count,

@@ -11,7 +11,9 @@ namespace ringflash {
 namespace {
 
 /// Numbers of logits that the loss works on at a time (train/ops/linear_loss.h).
-constexpr int64_t kSliceNumbers = int64_t{4} << 20;
+int64_t slice_numbers(const ModelConfig& model) {
+  return std::max(int64_t{4} << 20, model.vocab_size * (model.hidden_size / 2));
+}
 
 // Costs of operations against bytes: a core's products and its memory, in their order of magnitude.
 constexpr double kMacsPerSecond = 1e11, kBytesPerSecond = 1e10;
@@ -78,7 +80,7 @@ void Step::loss() {
   tape_.take(stream_);  // and output
   const int64_t seen = setup_.compute_bytes < kFloat ? table_ * setup_.compute_bytes : 0;
   const bool fused = setup_.compute_bytes < kFloat && setup_.on_cpu;
-  const int64_t slice = kSliceNumbers * (fused ? 2 * setup_.compute_bytes : 5 * kFloat);
+  const int64_t slice = slice_numbers(setup_.model) * (fused ? 2 * setup_.compute_bytes : 5 * kFloat);
   tape_.take(gradients);
   tape_.touch(seen + slice + table_ * setup_.compute_bytes);
   tape_.give(stream_);

@@ -33,6 +33,8 @@ void rms_norm_backward(const float* x, const float* gain, const float* dy, float
 void swiglu_bf16(const bf16* gate, const bf16* up, bf16* y, int64_t count);
 void swiglu_backward_bf16(const bf16* gate, const bf16* up, const bf16* dy, bf16* dgate, bf16* dup, int64_t count);
 void cross_entropy_bf16(bf16* logits, const int64_t* targets, float* loss, int64_t rows, int64_t vocab);
+void distillation_bf16(bf16* logits, const bf16* opinion, const int64_t* targets, float weight, float* loss,
+                       int64_t rows, int64_t vocab);
 void adamw(float* w, const float* gradient, float* m, float* v, const uint8_t* mask, int64_t count,
            const AdamWStep& step);
 void adamw8(float* w, const float* gradient, const Moments8& moments, const uint8_t* mask, int64_t count,

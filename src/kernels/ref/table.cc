@@ -24,6 +24,7 @@ const Table kTable = {
     .swiglu_bf16 = swiglu_bf16,
     .swiglu_backward_bf16 = swiglu_backward_bf16,
     .cross_entropy_bf16 = cross_entropy_bf16,
+    .distillation_bf16 = distillation_bf16,
     .adamw = adamw,
     .adamw8 = adamw8,
     .block = kBlockKernels,

@@ -5,6 +5,18 @@
 #include "kernels/ref/ref.h"
 
 namespace ringflash::kernels::ref {
+namespace {
+
+std::vector<double> log_softmax(const bf16* logits, int64_t count) {
+  double top = to_float(logits[0]), total = 0;
+  for (int64_t i = 0; i < count; ++i) top = std::max(top, static_cast<double>(to_float(logits[i])));
+  for (int64_t i = 0; i < count; ++i) total += std::exp(to_float(logits[i]) - top);
+  std::vector<double> log_p;
+  for (int64_t i = 0; i < count; ++i) log_p.push_back(to_float(logits[i]) - top - std::log(total));
+  return log_p;
+}
+
+}  // namespace
 
 void rms_norm_backward(const float* x, const float* gain, const float* dy, float* dx, float* dgain,
                        int64_t rows, int64_t width, float eps) {
@@ -42,16 +54,21 @@ void swiglu_backward_bf16(const bf16* gate, const bf16* up, const bf16* dy, bf16
 }
 
 void cross_entropy_bf16(bf16* logits, const int64_t* targets, float* loss, int64_t rows, int64_t vocab) {
-  for (int64_t row = 0; row < rows; ++row, logits += vocab) {
+  distillation_bf16(logits, /*opinion=*/logits, targets, /*weight=*/0, loss, rows, vocab);
+}
+
+void distillation_bf16(bf16* logits, const bf16* opinion, const int64_t* targets, float weight, float* loss,
+                       int64_t rows, int64_t vocab) {
+  for (int64_t row = 0; row < rows; ++row, logits += vocab, opinion += vocab) {
     const int64_t target = targets[row];
-    double top = to_float(logits[0]), total = 0;
-    for (int64_t i = 0; i < vocab; ++i) top = std::max(top, static_cast<double>(to_float(logits[i])));
-    for (int64_t i = 0; i < vocab; ++i) total += std::exp(to_float(logits[i]) - top);
-    loss[row] = target < 0 ? 0.0f : static_cast<float>(std::log(total) - (to_float(logits[target]) - top));
+    const std::vector<double> own = log_softmax(logits, vocab), teacher = log_softmax(opinion, vocab);
+    double sum = 0;
     for (int64_t i = 0; i < vocab; ++i) {
-      const double p = std::exp(to_float(logits[i]) - top) / total;
-      logits[i] = target < 0 ? bf16{0} : to_bf16(static_cast<float>(i == target ? p - 1.0 : p));
+      const double wanted = weight * std::exp(teacher[i]) + (i == target ? 1.0 - weight : 0.0);
+      sum -= wanted * own[i];
+      logits[i] = target < 0 ? bf16{0} : to_bf16(static_cast<float>(std::exp(own[i]) - wanted));
     }
+    loss[row] = target < 0 ? 0.0f : static_cast<float>(sum);
   }
 }
 

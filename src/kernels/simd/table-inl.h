@@ -8,6 +8,7 @@
 #include "kernels/simd/attention_forward-inl.h"
 #include "kernels/simd/block_table-inl.h"
 #include "kernels/simd/elementwise-inl.h"
+#include "kernels/simd/loss-inl.h"
 #include "kernels/simd/matmul-inl.h"
 #include "kernels/simd/training-inl.h"
 
@@ -35,6 +36,7 @@ const Table kTable = {
     .swiglu_bf16 = swiglu_bf16,
     .swiglu_backward_bf16 = swiglu_backward_bf16,
     .cross_entropy_bf16 = cross_entropy_bf16,
+    .distillation_bf16 = distillation_bf16,
     .adamw = adamw,
     .adamw8 = adamw8,
     .block = kBlockKernels,

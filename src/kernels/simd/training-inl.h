@@ -1,4 +1,4 @@
-// Backward passes of the small ops, and the loss: one pass over memory each.
+// Backward passes of the small ops and the optimiser: one pass over memory each.
 #pragma once
 
 #include "kernels/simd/elementwise-inl.h"
@@ -109,57 +109,6 @@ inline void swiglu_backward_bf16(const bf16* gate, const bf16* up, const bf16* d
     store(to[0], d * load(from[1]) * sigmoid * (1.0f + g * (1.0f - sigmoid)));
     store(to[1], d * g * sigmoid);
   });
-}
-
-/// A row of logits as vectors; past the end come values that add nothing to a softmax.
-struct LogitsRow {
-  bf16* logits;
-  int64_t vocab;
-
-  template <typename Body>
-  void for_each(Body body) const {
-    int64_t i = 0;
-    for (; i + kLanes <= vocab; i += kLanes) body(logits + i);
-    if (i == vocab) return;
-    bf16 padded[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane)
-      padded[lane] = i + lane < vocab ? logits[i + lane] : bf16{0xff80};
-    body(padded);
-    for (int lane = 0; i + lane < vocab; ++lane) logits[i + lane] = padded[lane];
-  }
-};
-
-inline float cross_entropy_row(bf16* logits, int64_t target, int64_t vocab) {
-  const LogitsRow row{logits, vocab};
-  Vec tops = broadcast(-__builtin_inff());
-  row.for_each([&](const bf16* p) { tops = max(tops, load(p)); });
-  float top = tops[0];
-  for (int lane = 1; lane < kLanes; ++lane) top = tops[lane] > top ? tops[lane] : top;
-  const Vec shift = broadcast(top);
-  const float picked = load_partial(logits + target, 1)[0] - top;
-
-  Vec totals{};
-  row.for_each([&](const bf16* p) { totals += exp(load(p) - shift); });
-  const float total = sum(totals);
-  const Vec inverse = broadcast(1.0f / total);
-  row.for_each([&](bf16* p) { store(p, exp(load(p) - shift) * inverse); });
-
-  bf16 chosen[kLanes];
-  store(chosen, exp(broadcast(picked)) * inverse - 1.0f);
-  logits[target] = chosen[0];
-  return __builtin_logf(total) - picked;
-}
-
-inline void cross_entropy_bf16(bf16* logits, const int64_t* targets, float* loss, int64_t rows,
-                               int64_t vocab) {
-  for (int64_t row = 0; row < rows; ++row, logits += vocab) {
-    if (targets[row] >= 0) {
-      loss[row] = cross_entropy_row(logits, targets[row], vocab);
-      continue;
-    }
-    loss[row] = 0;
-    for (int64_t i = 0; i < vocab; ++i) logits[i] = bf16{0};
-  }
 }
 
 /// `scale_of(i)`: what weight i's update is multiplied by.

@@ -16,14 +16,36 @@ struct SliceLoss {
   Tensor dlogits;  ///< as the logits
 };
 
-SliceLoss cross_entropy_kernel(const Tensor& logits, const Tensor& targets) {
-  const int64_t vocab = logits.size(1);
+/// Whether the kernels' one pass over logits serves.
+bool is_fused(const Tensor& hidden, torch::ScalarType compute) {
+  return hidden.device().is_cpu() && compute == torch::kBFloat16;
+}
+
+/// Rows of logits that a thread takes at a time: a slice has few, and each is long.
+constexpr int64_t kLossRows = 4;
+
+/// row_losses(logits, targets, losses, first row, rows) for all rows.
+template <typename RowLosses>
+SliceLoss loss_in_place(const Tensor& logits, const Tensor& targets, RowLosses row_losses) {
   Tensor loss = torch::empty({logits.size(0)}, torch::kFloat32);
-  for_blocks(logits.size(0), kRowBlock, [&](int64_t, int64_t begin, int64_t end) {
-    kernels::table().cross_entropy_bf16(bf16_data(logits) + begin * vocab, targets.data_ptr<int64_t>() + begin,
-                                        loss.data_ptr<float>() + begin, end - begin, vocab);
+  for_blocks(logits.size(0), kLossRows, [&](int64_t, int64_t begin, int64_t end) {
+    row_losses(bf16_data(logits) + begin * logits.size(1), targets.data_ptr<int64_t>() + begin,
+               loss.data_ptr<float>() + begin, begin, end - begin);
   });
   return {loss.sum(), logits};
+}
+
+SliceLoss cross_entropy_kernel(const Tensor& logits, const Tensor& targets) {
+  return loss_in_place(logits, targets, [&](bf16* x, const int64_t* target, float* loss, int64_t, int64_t rows) {
+    kernels::table().cross_entropy_bf16(x, target, loss, rows, logits.size(1));
+  });
+}
+
+SliceLoss distillation_kernel(const Tensor& logits, const Tensor& targets, const Tensor& opinion, double weight) {
+  return loss_in_place(logits, targets, [&](bf16* x, const int64_t* target, float* loss, int64_t first, int64_t rows) {
+    kernels::table().distillation_bf16(x, bf16_data(opinion) + first * logits.size(1), target,
+                                       static_cast<float>(weight), loss, rows, logits.size(1));
+  });
 }
 
 SliceLoss cross_entropy_composed(const Tensor& logits, const Tensor& targets) {
@@ -49,7 +71,7 @@ LossAndGradients loss_by_slices(const Tensor& hidden, const Tensor& weight, torc
   LossAndGradients all{.loss = torch::zeros({}, hidden.options()),
                        .dhidden = wants_grad ? torch::empty_like(hidden) : Tensor(),
                        .dweight = wants_grad ? torch::zeros_like(weight) : Tensor()};
-  const int64_t rows = logits_slice_rows(weight.size(0));
+  const int64_t rows = logits_slice_rows(weight.size(0), weight.size(1));
   for (int64_t first = 0; first < hidden.size(0); first += rows) {
     const int64_t last = std::min(first + rows, hidden.size(0));
     const Tensor x = hidden.slice(0, first, last).to(compute);
@@ -67,7 +89,7 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
   static Tensor forward(AutogradContext* context, const Tensor& hidden, const Tensor& weight, const Tensor& targets,
                         int64_t compute, bool wants_grad) {
     const auto type = static_cast<torch::ScalarType>(compute);
-    const bool fused = hidden.device().is_cpu() && type == torch::kBFloat16;
+    const bool fused = is_fused(hidden, type);
     const LossAndGradients all =
         loss_by_slices(hidden, weight, type, wants_grad, [&](const Tensor& logits, int64_t first, int64_t last) {
           const Tensor target = targets.slice(0, first, last);
@@ -84,7 +106,7 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
 };
 
 /// Cross entropy against the mixture of target and teacher.
-SliceLoss distillation_loss(const Tensor& logits, const Tensor& targets, const Tensor& teacher_logits, double weight) {
+SliceLoss distillation_composed(const Tensor& logits, const Tensor& targets, const Tensor& teacher_logits, double weight) {
   const Tensor keep = targets.ge(0).unsqueeze(1);
   const Tensor index = targets.clamp_min(0).unsqueeze(1);
   const Tensor logp = torch::log_softmax(logits.to(torch::kFloat32), 1);
@@ -100,10 +122,13 @@ class LinearDistillation : public torch::autograd::Function<LinearDistillation> 
                         const Teacher& teacher, int64_t compute, bool wants_grad) {
     const auto type = static_cast<torch::ScalarType>(compute);
     const Tensor head = teacher.head.to(type);
+    const bool fused = is_fused(hidden, type);
     const LossAndGradients all =
         loss_by_slices(hidden, weight, type, wants_grad, [&](const Tensor& logits, int64_t first, int64_t last) {
           const Tensor opinion = torch::linear(teacher.hidden.slice(0, first, last).to(type), head);
-          return distillation_loss(logits, targets.slice(0, first, last), opinion, teacher.weight);
+          const Tensor target = targets.slice(0, first, last);
+          return fused ? distillation_kernel(logits, target, opinion, teacher.weight)
+                       : distillation_composed(logits, target, opinion, teacher.weight);
         });
     context->save_for_backward({all.dhidden, all.dweight});
     return all.loss;

@@ -1,7 +1,13 @@
 #include "train/ops/weight_view.h"
 
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
 #include "base/check.h"
+#include "format/kept_weights.h"
 #include "format/quantize_sparse.h"
+#include "train/ops/row_blocks.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -11,15 +17,81 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Row blocks of one task of a thread.
-constexpr int64_t kTaskBlocks = 4;
+/// A weight on the CPU as its view shows it, made a row of superblocks at a time: one pass over memory.
+class ViewOnCpu {
+ public:
+  ViewOnCpu(const Tensor& weight, const WeightView& view)
+      : weight_(weight.contiguous()), mask_(view.mask.contiguous()), quantised_(view.bits < 16), columns_(weight.size(1)) {
+    if (quantised_) format_ = format_of(view.bits, {kSparseRows, columns_, static_cast<int>(view.nonzeros)}, largest());
+  }
+
+  static SparseFormat format_of(int64_t bits, const SparseShape& shape, float largest) {
+    SparseFormat format{.bits = bits == 4 ? SparseBits::k4 : SparseBits::k8, .shape = shape};
+    if (format.bits == SparseBits::k4) format.base = s4_base_exponent(largest);
+    return format;
+  }
+
+  /// store(first element's index, values, count) for all of it.
+  template <typename Store>
+  void for_parts(Store store) const {
+    for_row_blocks([&](int64_t first, int64_t count, std::vector<float>& kept, std::vector<float>& decoded) {
+      copy_kept(weight_.data_ptr<float>() + first, mask_.data_ptr<bool>() + first, count, kept.data());
+      if (!quantised_) return store(first, kept.data(), count);
+      SparseFormat part = format_;
+      part.shape.rows = count / columns_;
+      RF_CHECK(fake_quantize(part, kept.data(), {0, 1}, decoded.data()).ok());  // weights exploded; the loss said so
+      store(first, decoded.data(), count);
+    });
+  }
+
+ private:
+  template <typename Body>
+  void for_row_blocks(Body body) const {
+    const int64_t rows = weight_.size(0);
+    at::parallel_for(0, (rows + kSparseRows - 1) / kSparseRows, 1, [&](int64_t begin, int64_t end) {
+      std::vector<float> kept(kSparseRows * columns_), decoded(quantised_ ? kept.size() : 0);
+      for (int64_t block = begin; block < end; ++block) {
+        const int64_t row = block * kSparseRows;
+        body(row * columns_, std::min(kSparseRows, rows - row) * columns_, kept, decoded);
+      }
+    });
+  }
+
+  float largest() const {
+    std::vector<float> of_block((weight_.size(0) + kSparseRows - 1) / kSparseRows);
+    for_blocks(weight_.size(0), kSparseRows, [&](int64_t block, int64_t begin, int64_t end) {
+      const int64_t first = begin * columns_;
+      of_block[block] = largest_kept(weight_.data_ptr<float>() + first, mask_.data_ptr<bool>() + first,
+                                          (end - begin) * columns_);
+    });
+    return *std::ranges::max_element(of_block);
+  }
+
+  Tensor weight_, mask_;
+  bool quantised_;
+  int64_t columns_;
+  SparseFormat format_{};
+};
+
+Tensor seen_on_cpu(const Tensor& weight, const WeightView& view, torch::ScalarType compute) {
+  Tensor seen = torch::empty(weight.sizes(), weight.options().dtype(compute));
+  ViewOnCpu(weight, view).for_parts([&](int64_t first, const float* values, int64_t count) {
+    if (compute == torch::kBFloat16) return round_to_bf16(values, count, bf16_data(seen) + first);
+    std::memcpy(seen.data_ptr<float>() + first, values, count * sizeof(float));
+  });
+  return seen;
+}
 
 class SeenWeight : public torch::autograd::Function<SeenWeight> {
  public:
   static Tensor forward(AutogradContext*, const Tensor& weight, const WeightView& view, int64_t compute) {
+    const auto type = static_cast<torch::ScalarType>(compute);
+    if (weight.device().is_cpu() && (type == torch::kBFloat16 || type == torch::kFloat32)) {
+      return seen_on_cpu(weight, view, type);
+    }
     Tensor seen = torch::where(view.mask, weight, 0.0);
     if (view.bits < 16) seen = quantized_weight(seen, view.bits, view.nonzeros);
-    return seen.to(static_cast<torch::ScalarType>(compute));
+    return seen.to(type);
   }
 
   static variable_list backward(AutogradContext*, const variable_list& grads) {
@@ -30,17 +102,9 @@ class SeenWeight : public torch::autograd::Function<SeenWeight> {
 }  // namespace
 
 Tensor quantized_weight(const Tensor& weights, int64_t bits, int64_t nonzeros) {
-  const Tensor masked = weights.detach().to(torch::kCPU).contiguous();
-  Tensor decoded = torch::empty_like(masked);
-  SparseFormat format{.bits = bits == 4 ? SparseBits::k4 : SparseBits::k8,
-                      .shape = {masked.size(0), masked.size(1), static_cast<int>(nonzeros)}};
-  if (format.bits == SparseBits::k4) format.base = s4_base_exponent(masked.abs().max().item<float>());
-  at::parallel_for(0, format.shape.row_blocks(), kTaskBlocks, [&](int64_t begin, int64_t end) {
-    const Status status =
-        fake_quantize(format, masked.data_ptr<float>(), {begin, end}, decoded.data_ptr<float>());
-    RF_CHECK(status.ok());  // weights have exploded; the loss said so before
-  });
-  return decoded.to(weights.device());
+  const Tensor masked = weights.detach().to(torch::kCPU);
+  const WeightView all{.mask = torch::ones_like(masked, torch::kBool), .bits = bits, .nonzeros = nonzeros};
+  return seen_on_cpu(masked, all, torch::kFloat32).to(weights.device());
 }
 
 Tensor seen_weight(const Tensor& weight, const WeightView& view, torch::ScalarType compute) {
