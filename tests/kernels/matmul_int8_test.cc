@@ -66,17 +66,25 @@ TEST(MatmulInt8, MatchesTheDoubleSumAndWritesNothingElse) {
   }
 }
 
-TEST(MatmulInt8, ATokensBitsDependNeitherOnTheBatchNorOnTheRange) {
-  constexpr int64_t kTokens = 23, kRows = 40, kColumns = 192;
-  const std::vector<float> activations = random_activations(kTokens, kColumns, 10);
+std::vector<std::pair<const Table*, int64_t>> every_table_with(std::initializer_list<int64_t> columns) {
+  std::vector<std::pair<const Table*, int64_t>> pairs;
   for (const Table* table : available_tables()) {
-    const Rounded batch(*table, activations, kTokens, kColumns);
-    for (const Weights& w : all_weights(kRows, kColumns)) {
+    for (const int64_t each : columns) pairs.emplace_back(table, each);
+  }
+  return pairs;
+}
+
+TEST(MatmulInt8, ATokensBitsDependNeitherOnTheBatchNorOnTheRange) {
+  constexpr int64_t kTokens = 23, kRows = 40;
+  for (const auto& [table, columns] : every_table_with({96, 192})) {
+    const std::vector<float> activations = random_activations(kTokens, columns, 10);
+    const Rounded batch(*table, activations, kTokens, columns);
+    for (const Weights& w : all_weights(kRows, columns)) {
       std::vector<float> whole(kTokens * kRows), alone(kRows);
       w.multiply(*table, batch.view, w.bytes.data(), whole.data(), kRows, 0, kRows);
       for (int64_t t = 0; t < kTokens; ++t) {
-        const std::vector<float> row(activations.begin() + t * kColumns, activations.begin() + (t + 1) * kColumns);
-        const Rounded one(*table, row, 1, kColumns);
+        const std::vector<float> row(activations.begin() + t * columns, activations.begin() + (t + 1) * columns);
+        const Rounded one(*table, row, 1, columns);
         w.multiply(*table, one.view, w.bytes.data(), alone.data(), kRows, 0, 16);
         w.multiply(*table, one.view, w.bytes.data(), alone.data(), kRows, 16, kRows);
         ASSERT_EQ(std::memcmp(alone.data(), whole.data() + t * kRows, kRows * sizeof(float)), 0)

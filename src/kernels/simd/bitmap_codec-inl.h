@@ -51,6 +51,25 @@ class BitmapCodec {
   void expand(const std::byte* block, int64_t r, int8_t* out) const {
     _mm512_storeu_si512(out, _mm512_sub_epi8(expand_unsigned(block, r), _mm512_set1_epi8(static_cast<char>(kBias))));
   }
+#elif RF_LANES == 8
+  /// The 64 weights of row r. Values are read where they lie: what has just been stored elsewhere could not be read from the
+  /// middle at once.
+  void expand(const std::byte* block, int64_t r, int8_t* out) const {
+    const std::byte* next = block + parts_.values(kBits, r);
+    uint64_t bits = ~uint64_t{0};
+    if (parts_.has_bitmaps()) __builtin_memcpy(&bits, block + parts_.bitmaps + r * 8, sizeof bits);
+#pragma GCC unroll 4
+    for (int i = 0; i < kSparseInputs; i += 16, bits >>= 16) {
+      const auto first = static_cast<uint8_t>(bits), second = static_cast<uint8_t>(bits >> 8);
+      const __m128i low = spread_eight(next, first);
+      next += __builtin_popcount(first);
+      const __m128i high = spread_eight(next, second);
+      next += __builtin_popcount(second);
+      const __m128i values = _mm_unpacklo_epi64(low, high);
+      const __m128i places = _mm_unpacklo_epi64(spread_places(first), spread_places(second));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), weights_of(values, places, r));
+    }
+  }
 #else
   /// The 64 weights of row r.
   void expand(const std::byte* block, int64_t r, int8_t* out) const {
@@ -76,6 +95,17 @@ class BitmapCodec {
 #endif
 
  private:
+#if RF_LANES == 8
+  /// What row r has in values that were spread to `places`.
+  static __m128i weights_of(__m128i values, __m128i places, int64_t r) {
+    if constexpr (kBits == SparseBits::k8) return values;
+    const __m128i halves = r % 2 != 0 ? _mm_srli_epi16(values, 4) : values;
+    const __m128i is_there = _mm_cmpgt_epi8(places, _mm_set1_epi8(-1));
+    return _mm_sub_epi8(_mm_and_si128(halves, _mm_and_si128(is_there, _mm_set1_epi8(15))),
+                        _mm_and_si128(is_there, _mm_set1_epi8(static_cast<char>(kBias))));
+  }
+#endif
+
   BitmapBlock parts_;
   int base_;
 };

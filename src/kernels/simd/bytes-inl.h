@@ -148,11 +148,13 @@ inline void store_low_bytes(uint8_t* p, VecI v) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), both);
 }
 
-/// The first values under the bits that are set, zeros elsewhere, by a table of shuffles; 16 values are read.
-inline void spread_eight(const int8_t* values, uint8_t bits, int8_t* out) {
-  const __m128i places = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kSpreads.places[bits]));
-  const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_shuffle_epi8(raw, places));
+/// For each of eight bits the place of its value among those of the bits that are set, with the top bit where it is not.
+inline __m128i spread_places(uint8_t bits) {
+  return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kSpreads.places[bits]));
+}
+/// The first values under the bits that are set, zeros elsewhere; 16 values are read.
+inline __m128i spread_eight(const void* values, uint8_t bits) {
+  return _mm_shuffle_epi8(_mm_loadu_si128(static_cast<const __m128i*>(values)), spread_places(bits));
 }
 
 #elif RF_LANES == 4

@@ -25,6 +25,9 @@ struct FormatExpanded : UnsignedFormat<128> {
 struct FormatExpanded : SignedFormat {
 #endif
   using Block = ExpandedBlock;
+#if RF_LANES == 8
+  static Bytes values(const Block& block) { return load_bytes(block.values); }
+#else
   static GroupWeights load(const Block* block, int) {
     GroupWeights w{};
 #if RF_LANES == 16
@@ -38,6 +41,7 @@ struct FormatExpanded : SignedFormat {
     for (Vec& scale : w.scales) scale = broadcast(block[0].scale);
     return w;
   }
+#endif
 };
 
 template <SparseBits kBits>
@@ -135,6 +139,11 @@ struct BitmapProduct {
   void multiply(RowBlocks range) const {
 #if RF_LANES == 16
     if (x.tokens == 1) return multiply_one_token(range);
+#elif RF_LANES == 8
+    if (x.tokens >= kLeastPanelTokens) {
+      const int64_t end = range.end * kSparseRows < rows ? range.end * kSparseRows : rows;
+      return multiply_panels(x, BitmapRows<kBits>{codec, blocks, x.groups()}, y, y_stride, range.begin * kSparseRows, end);
+    }
 #endif
     const auto floats = kSparseRows * x.groups() * 2 * static_cast<int64_t>(sizeof(ExpandedBlock) / sizeof(float));
     Scratch scratch(floats);

@@ -108,6 +108,30 @@ template <int kCount>
   __builtin_memcpy(totals, v, kCount * sizeof(float));
 }
 
+/// Exchanges the off-diagonal halves of the 2 x 2 block that rows a and b, kWidth apart, belong to.
+template <int kWidth, int... kLane>
+[[gnu::always_inline]] inline void exchange(Vec& a, Vec& b, LaneList<kLane...>) {
+  const Vec upper = __builtin_shufflevector(a, b, ((kLane & kWidth) ? kLanes + kLane - kWidth : kLane)...);
+  b = __builtin_shufflevector(a, b, ((kLane & kWidth) ? kLanes + kLane : kLane + kWidth)...);
+  a = upper;
+}
+
+template <int kWidth>
+[[gnu::always_inline]] inline void exchange_all(Vec (&square)[kLanes]) {
+  if constexpr (kWidth > 0) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) {
+      if (!(i & kWidth)) exchange<kWidth>(square[i], square[i | kWidth], CountLanes<kLanes>::List{});
+    }
+    exchange_all<kWidth / 2>(square);
+  }
+}
+
+/// Transposes the square of kLanes vectors.
+[[gnu::always_inline]] inline void transpose(Vec (&square)[kLanes]) {
+  exchange_all<kLanes / 2>(square);
+}
+
 /// 0, 1, 2, ...
 inline VecI iota() {
   VecI v{};
