@@ -13,6 +13,18 @@ namespace {
 
 constexpr double kEmbeddingDeviation = 0.02;
 
+/// The mean over layers and tokens of |x - wanted|^2 / |wanted|^2.
+Tensor states_error(const std::vector<Tensor>& states, const std::vector<Tensor>& wanted) {
+  constexpr double kLeastNorm = 1e-12;
+  RF_CHECK(states.size() == wanted.size());
+  Tensor sum = torch::zeros({}, states.front().options());
+  for (size_t l = 0; l < states.size(); ++l) {
+    const Tensor norms = wanted[l].square().sum(1).clamp_min(kLeastNorm);
+    sum = sum + ((states[l] - wanted[l]).square().sum(1) / norms).mean();
+  }
+  return sum / static_cast<double>(states.size());
+}
+
 /// Wraps children so that their names come out as "model.layers.0....".
 class Container : public torch::nn::Module {};
 
@@ -76,10 +88,13 @@ Tensor CausalLmImpl::embed(const Tensor& ids) {
   return torch::embedding(embedding_, ids) * config_.embedding_multiplier;
 }
 
-Tensor CausalLmImpl::hidden_states(const Tensor& ids, const std::vector<int64_t>& bounds,
-                                   torch::ScalarType compute) {
+Tensor CausalLmImpl::hidden_states(const Tensor& ids, const std::vector<int64_t>& bounds, torch::ScalarType compute,
+                                   std::vector<Tensor>* returned) {
   Tensor x = embed(ids);
-  for (DecoderLayer& layer : layers_) x = layer(x, bounds, compute);
+  for (DecoderLayer& layer : layers_) {
+    x = layer(x, bounds, compute);
+    if (returned != nullptr) returned->push_back(x);
+  }
   return norm_(x);
 }
 
@@ -97,14 +112,18 @@ Tensor CausalLmImpl::loss_sum(const Tensor& ids, const Tensor& targets, const st
   return linear_cross_entropy(hidden_states(ids, bounds, compute), head_weight(), targets, compute);
 }
 
-Tensor CausalLmImpl::distillation_sum(CausalLmImpl& teacher, double weight, const Tensor& ids, const Tensor& targets,
-                                      const std::vector<int64_t>& bounds, torch::ScalarType compute) {
-  Teacher opinion{.hidden = {}, .head = teacher.head_weight(), .weight = weight};
+Tensor CausalLmImpl::distillation_sum(CausalLmImpl& teacher, const DistillWeights& weights, const Tensor& ids,
+                                      const Tensor& targets, const std::vector<int64_t>& bounds, torch::ScalarType compute) {
+  const bool compares_states = weights.states > 0;
+  std::vector<Tensor> own, wanted;
+  Teacher opinion{.hidden = {}, .head = teacher.head_weight(), .weight = weights.opinion};
   {
     torch::NoGradGuard no_grad;
-    opinion.hidden = teacher.hidden_states(ids, bounds, compute);
+    opinion.hidden = teacher.hidden_states(ids, bounds, compute, compares_states ? &wanted : nullptr);
   }
-  return linear_distillation(hidden_states(ids, bounds, compute), head_weight(), targets, opinion, compute);
+  const Tensor hidden = hidden_states(ids, bounds, compute, compares_states ? &own : nullptr);
+  const Tensor loss = linear_distillation(hidden, head_weight(), targets, opinion, compute);
+  return compares_states ? loss + weights.states * targets.ge(0).sum() * states_error(own, wanted) : loss;
 }
 
 }  // namespace ringflash

@@ -11,6 +11,12 @@
 
 namespace ringflash {
 
+/// What a teacher's word counts.
+struct DistillWeights {
+  double opinion = 0;  ///< of its opinion of each next token, against the text's: 0 to 1
+  double states = 0;   ///< beside that, of what its layers return
+};
+
 class CausalLmImpl : public torch::nn::Module {
  public:
   /// Weights drawn from `seed`: matrices normal with deviation 1/sqrt(in), those that write to the residual
@@ -20,9 +26,9 @@ class CausalLmImpl : public torch::nn::Module {
 
   /// ids [T] -> what the first layer takes, [T, D] fp32.
   torch::Tensor embed(const torch::Tensor& ids);
-  /// ids [T] -> normed hidden states [T, D], fp32.
-  torch::Tensor hidden_states(const torch::Tensor& ids, const std::vector<int64_t>& bounds,
-                              torch::ScalarType compute);
+  /// ids [T] -> normed hidden states [T, D], fp32. `returned`, if given, receives what each layer returns, [T, D] fp32.
+  torch::Tensor hidden_states(const torch::Tensor& ids, const std::vector<int64_t>& bounds, torch::ScalarType compute,
+                              std::vector<torch::Tensor>* returned = nullptr);
   /// Hidden states [T, D] -> logits [T, V], fp32.
   torch::Tensor head(const torch::Tensor& hidden, torch::ScalarType compute);
   /// ids [T] -> logits [T, V], fp32.
@@ -31,8 +37,10 @@ class CausalLmImpl : public torch::nn::Module {
   /// Sum of -log p(target) in nats over the targets that are not PackedBatch::kIgnored; a scalar.
   torch::Tensor loss_sum(const torch::Tensor& ids, const torch::Tensor& targets,
                          const std::vector<int64_t>& bounds, torch::ScalarType compute);
-  /// The same with a teacher's opinion of each next token counting for `weight` of the loss, 0 to 1.
-  torch::Tensor distillation_sum(CausalLmImpl& teacher, double weight, const torch::Tensor& ids,
+  /// The same with a teacher's opinion of each next token counting for weights.opinion of the loss; added are, per target,
+  /// weights.states |x - x'|^2 / |x'|^2, the mean over all layers and tokens, x what a layer returns and x' what the teacher's
+  /// does (SquareHead, Kurtic et al. 2023, token by token): that needs a teacher of the same shape.
+  torch::Tensor distillation_sum(CausalLmImpl& teacher, const DistillWeights& weights, const torch::Tensor& ids,
                                  const torch::Tensor& targets, const std::vector<int64_t>& bounds,
                                  torch::ScalarType compute);
 

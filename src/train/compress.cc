@@ -1,6 +1,7 @@
 #include "train/compress.h"
 
 #include <algorithm>
+#include <deque>
 #include <span>
 
 #include "base/file.h"
@@ -71,10 +72,15 @@ double mean_loss(CausalLm& model, const std::vector<BatchTensors>& rows, torch::
   return nats / tokens;
 }
 
-/// Sums x^T x over what each weight of consecutive layers is given, in all layers of these that share it, while it lives.
-class GramObserver {
+/// Of the drift of a layer's inputs, what its weights make up for: all of it would be taken from the calibration text's
+/// noise as well (QEP's choice).
+constexpr double kDriftStrength = 0.5;
+
+/// What each weight of consecutive layers is given, in all layers of these that share it, while it lives: first by the
+/// dense model, then, of the same tokens, by the one compressed so far.
+class InputObserver {
  public:
-  GramObserver(std::span<DecoderLayer> layers, size_t first) {
+  InputObserver(std::span<DecoderLayer> layers, size_t first) {
     for (size_t l = 0; l < layers.size(); ++l) {
       for (const auto& module : layers[l]->named_modules()) {
         auto* linear = module.value()->as<LinearImpl>();
@@ -83,70 +89,90 @@ class GramObserver {
       }
     }
   }
-  ~GramObserver() {
+  ~InputObserver() {
     for (LinearImpl* linear : observed_) linear->observer = nullptr;
   }
+  InputObserver(const InputObserver&) = delete;
+  InputObserver& operator=(const InputObserver&) = delete;
 
   struct Matrix {
     std::string name;
-    Tensor weight, gram;
+    Tensor weight;
+    Tensor gram, drift;  ///< sums of x^T x and (x_dense - x)^T x
   };
-  std::vector<Matrix>& matrices() { return matrices_; }
+  std::deque<Matrix>& matrices() { return matrices_; }
+
+  /// Whose inputs come next.
+  void expect(bool dense) { dense_ = dense; }
 
  private:
   void observe(LinearImpl& linear, const std::string& name) {
     if (!linear.borrows()) {
       const int64_t in = linear.weight.size(1);
-      matrices_.push_back({name, linear.weight, torch::zeros({in, in})});
+      matrices_.push_back({name, linear.weight, torch::zeros({in, in}), torch::zeros({in, in})});
     }
     const auto matrix = std::ranges::find_if(matrices_, [&](const Matrix& each) { return each.weight.is_same(linear.weight); });
     RF_CHECK(matrix != matrices_.end());
-    linear.observer = [gram = matrix->gram](const Tensor& x) mutable {
+    linear.observer = [this, sums = &*matrix, dense = Tensor()](const Tensor& x) mutable {
       const Tensor inputs = x.to(torch::kFloat32);
-      gram.addmm_(inputs.t(), inputs);
+      if (dense_) {
+        dense = inputs;
+        return;
+      }
+      sums->gram.addmm_(inputs.t(), inputs);
+      sums->drift.addmm_((dense - inputs).t(), inputs);
+      dense = Tensor();
     };
     observed_.push_back(&linear);
   }
 
-  std::vector<Matrix> matrices_;
+  bool dense_ = false;
+  std::deque<Matrix> matrices_;
   std::vector<LinearImpl*> observed_;
 };
 
-void compress_observed(GramObserver& observed, const SparsityConfig& sparsity, OneShotMethod method) {
+void compress_observed(InputObserver& observed, const SparsityConfig& sparsity, OneShotMethod method) {
   torch::NoGradGuard no_grad;
-  for (GramObserver::Matrix& matrix : observed.matrices()) {
+  for (InputObserver::Matrix& matrix : observed.matrices()) {
     const SparsePattern pattern = sparsity.pattern_of(matrix.name);
     if (pattern == SparsePattern::kNone) continue;
     Tensor& weight = matrix.weight;
     const bool quantised = pattern == SparsePattern::kFine && weight.size(1) % kSparseGroup == 0;
     const OneShotTarget target{.shape = {pattern, sparsity.keep},
                                .bits = quantised ? sparsity.weight_bits : 16};
-    weight.copy_(compress_matrix(weight, matrix.gram, target, method));
+    const double strength = method == OneShotMethod::kObs ? kDriftStrength : 0;
+    const Tensor aim = made_up_for_drift(weight, matrix.gram, matrix.drift, strength);
+    weight.copy_(compress_matrix(aim, matrix.gram, target, method));
   }
 }
 
 void compress_layers(CausalLm& model, const Calibration& calibration, const SparsityConfig& sparsity,
                      OneShotMethod method, torch::ScalarType compute, bool quiet) {
   torch::NoGradGuard no_grad;
-  std::vector<Tensor> hidden;
+  std::vector<Tensor> dense, hidden;  // what comes to a layer in the dense model, and in the compressed one
   for (const BatchTensors& row : calibration.rows) hidden.push_back(model->embed(row.ids));
+  dense = hidden;
   const std::span<DecoderLayer> all = model->layers();
   const auto group = static_cast<size_t>(model->config().sharing.group_size);  // of layers compressed together
   Progress progress("compressing", std::ssize(all), quiet);
   for (size_t first = 0; first < all.size(); first += group) {
     progress.update(static_cast<int64_t>(first), "layer " + std::to_string(first));
     const auto layers = all.subspan(first, std::min(group, all.size() - first));
-    const auto through_layers = [&](size_t row) {
-      Tensor x = hidden[row];
+    const auto through_layers = [&](Tensor x, size_t row) {
       for (DecoderLayer& layer : layers) x = layer(x, calibration.rows[row].bounds, compute);
       return x;
     };
     {
-      GramObserver observed(layers, first);
-      for (size_t row = 0; row < hidden.size(); ++row) through_layers(row);
+      InputObserver observed(layers, first);
+      for (size_t row = 0; row < hidden.size(); ++row) {
+        observed.expect(/*dense=*/true);
+        dense[row] = through_layers(dense[row], row);
+        observed.expect(/*dense=*/false);
+        through_layers(hidden[row], row);
+      }
       compress_observed(observed, sparsity, method);
     }
-    for (size_t row = 0; row < hidden.size(); ++row) hidden[row] = through_layers(row);
+    for (size_t row = 0; row < hidden.size(); ++row) hidden[row] = through_layers(hidden[row], row);
   }
   progress.finish();
 }

@@ -32,12 +32,17 @@ Tensor round_to(const Tensor& column, const Tensor& scales, int64_t bits) {
   return (column / scales).round().clamp(low, high).nan_to_num(0) * scales;
 }
 
+/// In double, as what follows takes an inverse.
+Tensor damped(const Tensor& gram) {
+  Tensor matrix = gram.to(torch::kFloat64).clone();
+  const double mean = std::max(matrix.diagonal().mean().item<double>(), 1e-30);
+  matrix.diagonal().add_(kDamping * mean);
+  return matrix;
+}
+
 /// The upper Cholesky factor of the inverse of the damped gram matrix.
 Tensor inverse_factor(const Tensor& gram) {
-  Tensor damped = gram.to(torch::kFloat64).clone();
-  const double mean = std::max(damped.diagonal().mean().item<double>(), 1e-30);
-  damped.diagonal().add_(kDamping * mean);
-  const Tensor inverse = torch::cholesky_inverse(torch::linalg_cholesky(damped));
+  const Tensor inverse = torch::cholesky_inverse(torch::linalg_cholesky(damped(gram)));
   return torch::linalg_cholesky(inverse).t().contiguous().to(torch::kFloat32);
 }
 
@@ -108,6 +113,13 @@ Tensor compress_matrix(const Tensor& weight, const Tensor& gram, const OneShotTa
                                                     : keep_best(weight.detach(), gram, target.shape, method);
   // Of what obs has rounded already this changes S8 alone, whose scale follows the largest weight closely.
   return target.bits == 16 ? left : quantized_weight(left, target.bits, target.shape.keep);
+}
+
+Tensor made_up_for_drift(const Tensor& weight, const Tensor& gram, const Tensor& drift, double strength) {
+  torch::NoGradGuard no_grad;
+  const Tensor lost = torch::matmul(weight.to(torch::kFloat64), drift.to(torch::kFloat64));
+  const Tensor found = torch::cholesky_solve(lost.t(), torch::linalg_cholesky(damped(gram))).t();
+  return weight + (strength * found).to(weight.scalar_type());
 }
 
 }  // namespace ringflash

@@ -93,6 +93,13 @@ Status Run::find_teacher() {
   const fs::path path = request_.teacher ? fs::absolute(*request_.teacher) : fs::path(progression_.teacher);
   Result<CausalLm> teacher = load_teacher(path, model_->config().vocab_size);
   if (!teacher) return request_.teacher ? teacher.error() : teacher.error().in("the run's teacher (--teacher if it moved)");
+  const ModelConfig &own = model_->config(), &its = (*teacher)->config();
+  const bool alike = own.hidden_size == its.hidden_size && own.num_hidden_layers == its.num_hidden_layers;
+  if (recipe_.distill_states_weight > 0 && !alike) {
+    return Error{"distill_states_weight: " + path.string() + " must have the model's hidden_size and num_hidden_layers, " +
+                 std::to_string(own.hidden_size) + " and " + std::to_string(own.num_hidden_layers) + ", found " +
+                 std::to_string(its.hidden_size) + " and " + std::to_string(its.num_hidden_layers)};
+  }
   const uint64_t hash = hash_weights(*teacher);
   if (had_one && hash != progression_.teacher_hash) {
     return Error{"--teacher: " + path.string() + " has other weights than the teacher of this run, which was " +
@@ -124,7 +131,8 @@ BatchTensors Run::own_part(const PackedBatch& batch) const {
 
 torch::Tensor Run::loss_sum(const BatchTensors& batch) {
   if (teacher_.is_empty()) return model_->loss_sum(batch.ids, batch.targets, batch.bounds, compute_);
-  return model_->distillation_sum(*teacher_, recipe_.distill_weight, batch.ids, batch.targets, batch.bounds, compute_);
+  return model_->distillation_sum(*teacher_, {recipe_.distill_weight, recipe_.distill_states_weight}, batch.ids, batch.targets,
+                                  batch.bounds, compute_);
 }
 
 /// The mean over all processes' targets.

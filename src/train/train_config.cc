@@ -100,6 +100,7 @@ Status check_ratios(const TrainConfig& c) {
       {"rigl_fraction", c.rigl_fraction, 0, 1},
       {"l1", c.l1, 0, 1000},
       {"distill_weight", c.distill_weight, 0, 1},
+      {"distill_states_weight", c.distill_states_weight, 0, 1e6},
       {"quantize_begin_ratio", c.quantize_begin_ratio, c.sparsity_end_ratio, 1},
   };
   for (const Range& r : ranges) {
