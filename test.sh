@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds and runs every test, ending with the summary of the release build.
+# Installs what is missing, builds and runs every test.
 #
-#   ./test.sh          every configuration: sanitizers, scalar kernels, aarch64 under qemu, then the release build
-#   ./test.sh --fast   the release build alone
+#   ./test.sh               every configuration: the release build, sanitizers, scalar kernels, aarch64 under qemu
+#   ./test.sh --fast        the release build alone
+#   ./test.sh --minutes N   the release build, and of the others those that can begin within N minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source scripts/section.sh
 
+packages=--test configurations=(release asan-ubsan tsan scalar-only neon-cross) minutes=
 case "${*:-all}" in
-  all) packages=--test configurations=(asan-ubsan tsan scalar-only neon-cross release) ;;
+  all) ;;
   --fast) packages=--train configurations=(release) ;;
+  --minutes\ [0-9]*) minutes=$2 ;;
   *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac
 
@@ -17,6 +20,10 @@ section "Installing what is missing"
 scripts/install-deps.sh $packages
 
 for configuration in "${configurations[@]}"; do
+  if [[ $configuration != release && $minutes ]] && ((SECONDS > 60 * minutes)); then
+    echo "left out: $configuration, for $((SECONDS / 60)) minutes have passed" >&2
+    continue
+  fi
   section "Building $configuration"
   cmake --preset "$configuration" >/dev/null
   cmake --build --preset "$configuration" --parallel "$(nproc)"

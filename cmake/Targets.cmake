@@ -10,12 +10,18 @@ function(ringflash_library name)
   endforeach()
 endfunction()
 
+# All test programs, for builds that have no use for the others.
+add_custom_target(ringflash_tests)
+
 # ringflash_test(NAME SOURCES ... LINK ...): a GoogleTest program, one ctest entry per file. RUNS lists the
 # environment settings to repeat it under, e.g. RINGFLASH_ISA=avx2.
 function(ringflash_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LINK;LABELS;RUNS" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
+  add_dependencies(ringflash_tests ${name})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  # What is tested is optimised; optimising the tests would only slow the build down, by half.
+  target_compile_options(${name} PRIVATE -O1)
   target_link_libraries(${name} PRIVATE ringflash_flags GTest::gtest GTest::gtest_main ${arg_LINK})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
