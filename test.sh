@@ -12,7 +12,7 @@ packages=--test configurations=(release asan-ubsan tsan scalar-only neon-cross) 
 case "${*:-all}" in
   all) ;;
   --fast) packages=--train configurations=(release) ;;
-  --minutes\ [0-9]*) minutes=$2 ;;
+  --minutes\ [0-9] | --minutes\ [0-9][0-9]) minutes=$2 ;;
   *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac
 

@@ -39,7 +39,7 @@ WeightMemory weight_memory(const TrainingSetup& setup, const Product& product) {
   } else {
     const bool masked = pattern != SparsePattern::kNone, quantised = masked && sparsity.weight_bits < 16;
     if (masked || setup.compute_bytes < kFloat) weight.seen = numbers * setup.compute_bytes;
-    if (masked) weight.seeing = (quantised ? 2 : 1) * numbers * kFloat;
+    if (masked && !setup.on_cpu) weight.seeing = (quantised ? 2 : 1) * numbers * kFloat;  // the CPU takes some rows at a time
   }
   weight.seen += rank * (setup.tokens() + out + in) * setup.compute_bytes;
   return weight;

@@ -11,8 +11,11 @@ namespace ringflash {
 namespace {
 
 /// Numbers of logits that the loss works on at a time (train/ops/linear_loss.h).
-int64_t slice_numbers(const ModelConfig& model) {
-  return std::max(int64_t{4} << 20, model.vocab_size * (model.hidden_size / 2));
+int64_t slice_numbers(const TrainingSetup& setup, bool fused) {
+  constexpr int64_t kSlice = int64_t{4} << 20, kFusedSlice = int64_t{32} << 20;
+  const ModelConfig& model = setup.model;
+  const int64_t wanted = fused ? std::max(kSlice, std::min(model.vocab_size * (model.hidden_size / 2), kFusedSlice)) : kSlice;
+  return std::min(wanted, setup.tokens() * model.vocab_size);
 }
 
 // Costs of operations against bytes: a core's products and its memory, in their order of magnitude.
@@ -80,7 +83,7 @@ void Step::loss() {
   tape_.take(stream_);  // and output
   const int64_t seen = setup_.compute_bytes < kFloat ? table_ * setup_.compute_bytes : 0;
   const bool fused = setup_.compute_bytes < kFloat && setup_.on_cpu;
-  const int64_t slice = slice_numbers(setup_.model) * (fused ? 2 * setup_.compute_bytes : 5 * kFloat);
+  const int64_t slice = slice_numbers(setup_, fused) * (fused ? 2 * setup_.compute_bytes : 5 * kFloat);
   tape_.take(gradients);
   tape_.touch(seen + slice + table_ * setup_.compute_bytes);
   tape_.give(stream_);

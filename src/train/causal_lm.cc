@@ -13,14 +13,14 @@ namespace {
 
 constexpr double kEmbeddingDeviation = 0.02;
 
-/// The mean over layers and tokens of |x - wanted|^2 / |wanted|^2.
-Tensor states_error(const std::vector<Tensor>& states, const std::vector<Tensor>& wanted) {
+/// The sum over tokens to keep of |x - wanted|^2 / |wanted|^2, the mean over layers.
+Tensor states_error(const std::vector<Tensor>& states, const std::vector<Tensor>& wanted, const Tensor& keep) {
   constexpr double kLeastNorm = 1e-12;
   RF_CHECK(states.size() == wanted.size());
   Tensor sum = torch::zeros({}, states.front().options());
   for (size_t l = 0; l < states.size(); ++l) {
     const Tensor norms = wanted[l].square().sum(1).clamp_min(kLeastNorm);
-    sum = sum + ((states[l] - wanted[l]).square().sum(1) / norms).mean();
+    sum = sum + ((states[l] - wanted[l]).square().sum(1) / norms * keep).sum();
   }
   return sum / static_cast<double>(states.size());
 }
@@ -123,7 +123,7 @@ Tensor CausalLmImpl::distillation_sum(CausalLmImpl& teacher, const DistillWeight
   }
   const Tensor hidden = hidden_states(ids, bounds, compute, compares_states ? &own : nullptr);
   const Tensor loss = linear_distillation(hidden, head_weight(), targets, opinion, compute);
-  return compares_states ? loss + weights.states * targets.ge(0).sum() * states_error(own, wanted) : loss;
+  return compares_states ? loss + weights.states * states_error(own, wanted, targets.ge(0)) : loss;
 }
 
 }  // namespace ringflash

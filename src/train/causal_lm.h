@@ -37,9 +37,9 @@ class CausalLmImpl : public torch::nn::Module {
   /// Sum of -log p(target) in nats over the targets that are not PackedBatch::kIgnored; a scalar.
   torch::Tensor loss_sum(const torch::Tensor& ids, const torch::Tensor& targets,
                          const std::vector<int64_t>& bounds, torch::ScalarType compute);
-  /// The same with a teacher's opinion of each next token counting for weights.opinion of the loss; added are, per target,
-  /// weights.states |x - x'|^2 / |x'|^2, the mean over all layers and tokens, x what a layer returns and x' what the teacher's
-  /// does (SquareHead, Kurtic et al. 2023, token by token): that needs a teacher of the same shape.
+  /// The same with a teacher's opinion of each next token counting for weights.opinion of the loss; added are, for each target,
+  /// weights.states |x - x'|^2 / |x'|^2, the mean over layers, x what a layer returns and x' what the teacher's does
+  /// (SquareHead, Kurtic et al. 2023, token by token): that needs a teacher of the same shape.
   torch::Tensor distillation_sum(CausalLmImpl& teacher, const DistillWeights& weights, const torch::Tensor& ids,
                                  const torch::Tensor& targets, const std::vector<int64_t>& bounds,
                                  torch::ScalarType compute);

@@ -76,11 +76,11 @@ double mean_loss(CausalLm& model, const std::vector<BatchTensors>& rows, torch::
 /// noise as well (QEP's choice).
 constexpr double kDriftStrength = 0.5;
 
-/// What each weight of consecutive layers is given, in all layers of these that share it, while it lives: first by the
-/// dense model, then, of the same tokens, by the one compressed so far.
+/// What each weight of consecutive layers is given, in all layers of these that share it, while it lives: by the model
+/// compressed so far and, where it `compares`, of the same tokens by the dense one before.
 class InputObserver {
  public:
-  InputObserver(std::span<DecoderLayer> layers, size_t first) {
+  InputObserver(std::span<DecoderLayer> layers, size_t first, bool compares) : compares_(compares) {
     for (size_t l = 0; l < layers.size(); ++l) {
       for (const auto& module : layers[l]->named_modules()) {
         auto* linear = module.value()->as<LinearImpl>();
@@ -98,7 +98,7 @@ class InputObserver {
   struct Matrix {
     std::string name;
     Tensor weight;
-    Tensor gram, drift;  ///< sums of x^T x and (x_dense - x)^T x
+    Tensor gram, drift;  ///< sums of x^T x and, where it compares, (x_dense - x)^T x
   };
   std::deque<Matrix>& matrices() { return matrices_; }
 
@@ -109,7 +109,7 @@ class InputObserver {
   void observe(LinearImpl& linear, const std::string& name) {
     if (!linear.borrows()) {
       const int64_t in = linear.weight.size(1);
-      matrices_.push_back({name, linear.weight, torch::zeros({in, in}), torch::zeros({in, in})});
+      matrices_.push_back({name, linear.weight, torch::zeros({in, in}), compares_ ? torch::zeros({in, in}) : Tensor()});
     }
     const auto matrix = std::ranges::find_if(matrices_, [&](const Matrix& each) { return each.weight.is_same(linear.weight); });
     RF_CHECK(matrix != matrices_.end());
@@ -120,13 +120,14 @@ class InputObserver {
         return;
       }
       sums->gram.addmm_(inputs.t(), inputs);
+      if (!compares_) return;
       sums->drift.addmm_((dense - inputs).t(), inputs);
       dense = Tensor();
     };
     observed_.push_back(&linear);
   }
 
-  bool dense_ = false;
+  bool compares_, dense_ = false;
   std::deque<Matrix> matrices_;
   std::vector<LinearImpl*> observed_;
 };
@@ -140,8 +141,7 @@ void compress_observed(InputObserver& observed, const SparsityConfig& sparsity, 
     const bool quantised = pattern == SparsePattern::kFine && weight.size(1) % kSparseGroup == 0;
     const OneShotTarget target{.shape = {pattern, sparsity.keep},
                                .bits = quantised ? sparsity.weight_bits : 16};
-    const double strength = method == OneShotMethod::kObs ? kDriftStrength : 0;
-    const Tensor aim = made_up_for_drift(weight, matrix.gram, matrix.drift, strength);
+    const Tensor aim = matrix.drift.defined() ? made_up_for_drift(weight, matrix.gram, matrix.drift, kDriftStrength) : weight;
     weight.copy_(compress_matrix(aim, matrix.gram, target, method));
   }
 }
@@ -151,7 +151,8 @@ void compress_layers(CausalLm& model, const Calibration& calibration, const Spar
   torch::NoGradGuard no_grad;
   std::vector<Tensor> dense, hidden;  // what comes to a layer in the dense model, and in the compressed one
   for (const BatchTensors& row : calibration.rows) hidden.push_back(model->embed(row.ids));
-  dense = hidden;
+  const bool compares = method == OneShotMethod::kObs;
+  if (compares) dense = hidden;
   const std::span<DecoderLayer> all = model->layers();
   const auto group = static_cast<size_t>(model->config().sharing.group_size);  // of layers compressed together
   Progress progress("compressing", std::ssize(all), quiet);
@@ -163,10 +164,10 @@ void compress_layers(CausalLm& model, const Calibration& calibration, const Spar
       return x;
     };
     {
-      InputObserver observed(layers, first);
+      InputObserver observed(layers, first, compares);
       for (size_t row = 0; row < hidden.size(); ++row) {
         observed.expect(/*dense=*/true);
-        dense[row] = through_layers(dense[row], row);
+        if (compares) dense[row] = through_layers(dense[row], row);
         observed.expect(/*dense=*/false);
         through_layers(hidden[row], row);
       }

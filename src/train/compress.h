@@ -38,8 +38,8 @@ struct CompressReport {
   double seconds = 0;
 };
 
-/// Inputs are those of the layers as compressed so far, so that each makes up for the ones before it; memory
-/// holds one layer's statistics. Errors: files that cannot be read or written, a text shorter than two
+/// Inputs are those of the layers as compressed so far, so that each makes up for the ones before it, for `obs` beside
+/// those of the dense model; memory holds one layer's statistics. Errors: files that cannot be read or written, a text shorter than two
 /// sequences, settings that do not fit together.
 Result<CompressReport> compress_model(const CompressRequest& request);
 

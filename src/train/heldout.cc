@@ -27,7 +27,7 @@ void add_slice(const Tensor& logits, const Tensor& targets, Sums& sums) {
 void add_batch(CausalLm& model, const PackedBatch& batch, const BatchTensors& tensors,
                const std::vector<int32_t>& bytes_of_piece, torch::ScalarType compute, Sums& sums) {
   const Tensor hidden = model->hidden_states(tensors.ids, tensors.bounds, compute);
-  const int64_t rows = logits_slice_rows(model->config().vocab_size, model->config().hidden_size);
+  const int64_t rows = logits_slice_rows(model->config().vocab_size);
   for (int64_t first = 0; first < hidden.size(0); first += rows) {
     const int64_t last = std::min(first + rows, hidden.size(0));
     add_slice(model->head(hidden.slice(0, first, last), compute), tensors.targets.slice(0, first, last), sums);

@@ -117,6 +117,7 @@ Tensor compress_matrix(const Tensor& weight, const Tensor& gram, const OneShotTa
 
 Tensor made_up_for_drift(const Tensor& weight, const Tensor& gram, const Tensor& drift, double strength) {
   torch::NoGradGuard no_grad;
+  if (strength == 0) return weight;
   const Tensor lost = torch::matmul(weight.to(torch::kFloat64), drift.to(torch::kFloat64));
   const Tensor found = torch::cholesky_solve(lost.t(), torch::linalg_cholesky(damped(gram))).t();
   return weight + (strength * found).to(weight.scalar_type());

@@ -29,9 +29,10 @@ struct OneShotTarget {
 torch::Tensor compress_matrix(const torch::Tensor& weight, const torch::Tensor& gram,
                               const OneShotTarget& target, OneShotMethod method);
 
-/// The weight [out, in] that gives on the inputs x of a model compressed so far what `weight` gave on those of the dense
-/// model, x_d, as nearly as linear algebra can, times `strength` (0 leaves it alone): weight + strength weight (sum (x_d - x)^T x) gram^-1
-/// (error propagation as in QEP, Arai and Ichikawa 2025). gram = sum x^T x, drift = sum (x_d - x)^T x, both [in, in].
+/// The weight [out, in] moved by `strength` of the way (0 leaves it alone) to the one that gives on the inputs x of a model
+/// compressed so far what `weight` gave on those of the dense model, x_d, as nearly as a matrix can: weight + strength weight
+/// drift gram^-1 (error propagation as in QEP, Arai and Ichikawa 2025). gram = sum x^T x, drift = sum (x_d - x)^T x, both
+/// [in, in].
 torch::Tensor made_up_for_drift(const torch::Tensor& weight, const torch::Tensor& gram, const torch::Tensor& drift,
                                 double strength);
 

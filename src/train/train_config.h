@@ -100,7 +100,8 @@ void visit_fields(Config& c, Visitor&& visit) {
         "share of the steps after which weights are trained as weight_bits will hold them");
   visit("distill_weight", c.distill_weight, "how much a --teacher's opinion counts against the text's, 0 to 1");
   visit("distill_states_weight", c.distill_states_weight,
-        "beside that, of what the --teacher's layers return, whose shape must be the model's: of their mean relative squared error");
+        "beside that, how much it counts that layers return what the --teacher's do, whose shape must be the model's: their relative squared "
+        "error is added so many times");
   visit("precision", c.precision, "of matrix products, beside fp32 weights: bf16, fp16, fp32, or auto (bf16 where the hardware has it)");
   visit("loss_scaling", c.loss_scaling, "by GradScaler's rules: on, off, or auto (with fp16)");
   visit("initial_loss_scale", c.initial_loss_scale, "what it begins with; halved by gradients that are not finite");

@@ -48,7 +48,7 @@ void expect_product(const Weights& w, const Rounded& x, const float* y, int64_t 
 TEST(MatmulInt8, MatchesTheDoubleSumAndWritesNothingElse) {
   for (const Table* table : available_tables()) {
     for (const int64_t columns : {32, 64, 96, 320}) {
-      for (const int64_t tokens : {1, 2, 3, 4, 5, 7, 16, 37}) {
+      for (const int64_t tokens : {1, 2, 3, 4, 5, 7, 8, 9, 16, 37}) {
         const std::vector<float> activations = random_activations(tokens, columns, 9);
         const Rounded x(*table, activations, tokens, columns);
         for (const Weights& w : all_weights(43, columns)) {
@@ -66,10 +66,10 @@ TEST(MatmulInt8, MatchesTheDoubleSumAndWritesNothingElse) {
   }
 }
 
-std::vector<std::pair<const Table*, int64_t>> every_table_with(std::initializer_list<int64_t> columns) {
+std::vector<std::pair<const Table*, int64_t>> every_table_with(std::initializer_list<int64_t> sizes) {
   std::vector<std::pair<const Table*, int64_t>> pairs;
   for (const Table* table : available_tables()) {
-    for (const int64_t each : columns) pairs.emplace_back(table, each);
+    for (const int64_t each : sizes) pairs.emplace_back(table, each);
   }
   return pairs;
 }
@@ -96,25 +96,23 @@ TEST(MatmulInt8, ATokensBitsDependNeitherOnTheBatchNorOnTheRange) {
 
 TEST(MatmulInt8, AnyWeightsAreReadWithoutHarm) {
   Rng rng(11);
-  const std::vector<float> activations = random_activations(5, 128, 12);
-  for (const Table* table : available_tables()) {
-    const Rounded x(*table, activations, 5, 128);
+  for (const auto& [table, tokens] : every_table_with({5, 21})) {
+    const Rounded x(*table, random_activations(tokens, 128, 12), tokens, 128);
     for (Weights& w : all_weights(32, 128)) {
       for (std::byte& b : w.bytes) b = static_cast<std::byte>(rng.next());
-      std::vector<float> y(5 * 32);
+      std::vector<float> y(tokens * 32);
       w.multiply(*table, x.view, w.bytes.data(), y.data(), 32, 0, 32);
     }
   }
 }
 
 TEST(MatmulInt8, WeightsMayLieAtOddAddresses) {
-  const std::vector<float> activations = random_activations(3, 128, 13);
-  for (const Table* table : available_tables()) {
-    const Rounded x(*table, activations, 3, 128);
+  for (const auto& [table, tokens] : every_table_with({3, 19})) {
+    const Rounded x(*table, random_activations(tokens, 128, 13), tokens, 128);
     for (Weights& w : all_weights(16, 128)) {
       std::vector<std::byte> shifted(w.bytes.size() + 2);
       std::memcpy(shifted.data() + 2, w.bytes.data(), w.bytes.size());
-      std::vector<float> y(3 * 16, kPoison);
+      std::vector<float> y(tokens * 16, kPoison);
       w.multiply(*table, x.view, shifted.data() + 2, y.data(), 16, 0, 16);
       expect_product(w, x, y.data(), 16, 0, 16);
     }

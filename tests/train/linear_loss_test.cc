@@ -102,5 +102,30 @@ TEST(LinearDistillation, MatchesTheFormula) {
   }
 }
 
+TEST(LinearDistillation, Bf16ProductsRoundButDoNotMore) {
+  // A vocabulary of 40000 makes slices of 104 rows, of which threads take four at a time.
+  const int64_t rows = 131, width = 6, vocab = 40000;
+  const auto rounded = [](const Tensor& x) { return x.to(torch::kBFloat16).to(torch::kFloat64); };
+  const Tensor h0 = rounded(testing::random_tensor({rows, width}, 1)), w0 = rounded(testing::random_tensor({vocab, width}, 2));
+  const Tensor th = rounded(testing::random_tensor({rows, width}, 3));
+  Tensor targets = torch::arange(rows) * 5147 % vocab;
+  targets.index_put_({torch::tensor({0, 117})}, -100);
+  const Tensor h = testing::float_leaf(h0), w = testing::float_leaf(w0);
+  const Tensor hd = testing::double_leaf(h0), wd = testing::double_leaf(w0);
+  const Teacher teacher{th.to(torch::kFloat32), w0.to(torch::kFloat32), 0.3};
+  const Tensor loss = linear_distillation(h, w, targets, teacher, torch::kBFloat16);
+  const Tensor logp = torch::log_softmax(torch::matmul(hd, wd.t()), 1);
+  const Tensor opinion = torch::softmax(torch::matmul(th, w0.t()), 1);
+  const Tensor want =
+      0.7 * reference_loss(hd, wd, targets) - 0.3 * ((opinion * logp).sum(1) * targets.ge(0)).sum();
+  loss.backward();
+  want.backward();
+  // Logits of at most 15 are rounded to 2^-9 of themselves, so that a probability is off by 6 % at most and a row's loss by
+  // as much; a gradient is a sum of weights of up to 4 by such probabilities.
+  testing::expect_close(loss.reshape({1}), want.reshape({1}), {.absolute = 131 * 0.06}, "loss");
+  testing::expect_close(h.grad(), hd.grad(), {.absolute = 0.06 * 4}, "dhidden");
+  EXPECT_EQ(h.grad()[117].abs().sum().item<float>(), 0);
+}
+
 }  // namespace
 }  // namespace ringflash

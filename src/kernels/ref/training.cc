@@ -65,7 +65,7 @@ void distillation_bf16(bf16* logits, const bf16* opinion, const int64_t* targets
     double sum = 0;
     for (int64_t i = 0; i < vocab; ++i) {
       const double wanted = weight * std::exp(teacher[i]) + (i == target ? 1.0 - weight : 0.0);
-      sum -= wanted * own[i];
+      if (wanted != 0) sum -= wanted * own[i];  // -infinity may be a logit
       logits[i] = target < 0 ? bf16{0} : to_bf16(static_cast<float>(std::exp(own[i]) - wanted));
     }
     loss[row] = target < 0 ? 0.0f : static_cast<float>(sum);

@@ -9,6 +9,10 @@
 
 namespace ringflash::kernels::RF_ISA {
 
+// How many bytes ahead of their use weights are asked for.
+inline constexpr int64_t kInt8Prefetch = 1024;
+
+#if RF_LANES != 8
 // A group of 64 inputs: so many vectors of bytes, of which those of one block (or two) share a vector of scales.
 inline constexpr int kGroupVecs = kInt8Group / kBytes;
 inline constexpr int kScaleVecs = RF_LANES == 16 ? 1 : 2;
@@ -20,6 +24,7 @@ struct GroupWeights {
   Vec scales[kScaleVecs];
   Vec minima[kScaleVecs] = {};
 };
+#endif
 
 /// What formats say of themselves: whether values are unsigned, of which kBias has been added, and whether each block has a
 /// minimum.

@@ -3,7 +3,7 @@
 // their own, which are added at the end.
 #pragma once
 
-#include "kernels/simd/vec.h"
+#include "kernels/simd/block_formats-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
 

@@ -86,11 +86,11 @@ struct PanelGroup {
 };
 
 /// A group of kPanelTokens tokens as a panel multiplies with them; tokens that do not exist are zeros.
-template <typename Activation>
+template <typename Source>
 struct TokenGroup {
-  alignas(32) Activation values[kPanelTokens][kInt8Group];  ///< 128 + q
+  alignas(32) typename Source::Numbers::Activation values[kPanelTokens][kInt8Group];  ///< 128 + q
   float scales[kPanelTokens];
-  int32_t totals[2][kPanelTokens];  ///< of q, of either half; read for formats with a minimum alone
+  int32_t totals[2][kPanelTokens];  ///< of q, of either half, for formats with a minimum
 
   void load(const Int8Tokens& x, int64_t group, int64_t first, int64_t count) {
     const int64_t at = x.place(group, first);
@@ -100,8 +100,10 @@ struct TokenGroup {
         const uint8_t* from = x.values + (at + t) * kInt8Group + half * kBytes;
         const Bytes q = t < count ? load_bytes(from) : Bytes{} + int8_t{-128};
         put(q, values[t] + half * kBytes);
-        const VecI sums = dot_unsigned(VecI{}, Bytes{} + int8_t{1}, q ^ int8_t{-128});
-        totals[half][t] = sum_blocks(sums, VecI{})[0];
+        if constexpr (Source::kMinimum) {
+          const VecI sums = dot_unsigned(VecI{}, Bytes{} + int8_t{1}, q ^ int8_t{-128});
+          totals[half][t] = sum_blocks(sums, VecI{})[0];
+        }
       }
     }
   }
@@ -119,7 +121,7 @@ struct TokenGroup {
 /// y[t, 0..15] = the products of a panel; `Source` says what kind it is: Numbers, kMinimum.
 template <typename Source>
 [[gnu::noinline]] void multiply_panel(const PanelGroup<typename Source::Numbers>* panel, int64_t groups,
-                                      const TokenGroup<typename Source::Numbers::Activation>* x, float (*y)[kPanelRows]) {
+                                      const TokenGroup<Source>* x, float (*y)[kPanelRows]) {
   using Numbers = typename Source::Numbers;
   Vec sums[2][kPanelTokens][kPanelVecs] = {};
   for (int64_t group = 0; group < groups; ++group) {

@@ -1,5 +1,5 @@
-// Products with S4 and S8 weights in the bitmap form. Rows are expanded to all of a group's inputs; lanes hold parts of a
-// row's sum, as those of matmul_int8-inl.h do, and a result depends on nothing but its row and its token.
+// Products with S4 and S8 weights in the bitmap form. Rows are expanded to all of a group's inputs and multiplied as
+// those of other formats are; a result depends on nothing but its row and its token.
 #pragma once
 
 #include "kernels/simd/bitmap_codec-inl.h"

@@ -1,18 +1,6 @@
 // Products with Q8_0, Q4_0 and Q4_1 weights and activations of 8 bits. Rows lie one after another, blocks along a row.
 #pragma once
 
-#include "kernels/simd/block_formats-inl.h"
-
-namespace ringflash::kernels::RF_ISA {
-
-inline constexpr int kInt8Rows = 4;
-inline constexpr int kInt8Tokens = 4;
-
-// How many bytes ahead of their use weights are asked for.
-inline constexpr int64_t kInt8Prefetch = 1024;
-
-}  // namespace ringflash::kernels::RF_ISA
-
 #if RF_LANES == 8
 #include "kernels/simd/block_tile-inl.h"
 #include "kernels/simd/panel_rows-inl.h"
@@ -21,6 +9,8 @@ inline constexpr int64_t kInt8Prefetch = 1024;
 #endif
 
 namespace ringflash::kernels::RF_ISA {
+
+inline constexpr int kInt8Rows = 4, kInt8Tokens = 4;
 
 template <typename Format, int kTokens>
 inline void int8_rows(const Int8Tokens& x, int64_t first, const typename Format::Block* w, float* y, int64_t y_stride,

@@ -65,7 +65,7 @@ template <typename Source>
 inline void multiply_panels(const Int8Tokens& x, const Source& source, float* y, int64_t y_stride, int64_t begin,
                             int64_t end) {
   using Group = PanelGroup<typename Source::Numbers>;
-  using Tokens = TokenGroup<typename Source::Numbers::Activation>;
+  using Tokens = TokenGroup<Source>;
   const int64_t groups = x.groups(), fit = kPanelBytes / (groups * static_cast<int64_t>(sizeof(Group)));
   const int64_t panels = fit < 1 ? 1 : fit > 8 ? 8 : fit;
   constexpr int64_t kGroupFloats = sizeof(Group) / sizeof(float), kTokenFloats = sizeof(Tokens) / sizeof(float);

@@ -21,6 +21,14 @@ bool is_fused(const Tensor& hidden, torch::ScalarType compute) {
   return hidden.device().is_cpu() && compute == torch::kBFloat16;
 }
 
+/// a b, rounded once. On processors that have no products of bf16 libtorch sums them in bf16; here fp32 does, which is
+/// faster, too.
+Tensor product(const Tensor& a, const Tensor& b) {
+  const bool widens = a.device().is_cpu() && a.scalar_type() == torch::kBFloat16 && !kernels::has_fast_bf16();
+  if (!widens) return torch::matmul(a, b);
+  return torch::matmul(a.to(torch::kFloat32), b.to(torch::kFloat32)).to(torch::kBFloat16);
+}
+
 /// Rows of logits that a thread takes at a time: a slice has few, and each is long.
 constexpr int64_t kLossRows = 4;
 
@@ -71,15 +79,15 @@ LossAndGradients loss_by_slices(const Tensor& hidden, const Tensor& weight, torc
   LossAndGradients all{.loss = torch::zeros({}, hidden.options()),
                        .dhidden = wants_grad ? torch::empty_like(hidden) : Tensor(),
                        .dweight = wants_grad ? torch::zeros_like(weight) : Tensor()};
-  const int64_t rows = logits_slice_rows(weight.size(0), weight.size(1));
+  const int64_t rows = is_fused(hidden, compute) ? fused_slice_rows(weight.size(0), weight.size(1)) : logits_slice_rows(weight.size(0));
   for (int64_t first = 0; first < hidden.size(0); first += rows) {
     const int64_t last = std::min(first + rows, hidden.size(0));
     const Tensor x = hidden.slice(0, first, last).to(compute);
-    const SliceLoss slice = slice_loss(torch::linear(x, w), first, last);
+    const SliceLoss slice = slice_loss(product(x, w.t()), first, last);
     all.loss += slice.loss;
     if (!wants_grad) continue;
-    all.dhidden.slice(0, first, last).copy_(torch::matmul(slice.dlogits, w));
-    all.dweight.add_(torch::matmul(slice.dlogits.t(), x));
+    all.dhidden.slice(0, first, last).copy_(product(slice.dlogits, w));
+    all.dweight.add_(product(slice.dlogits.t(), x));
   }
   return all;
 }
@@ -125,7 +133,7 @@ class LinearDistillation : public torch::autograd::Function<LinearDistillation> 
     const bool fused = is_fused(hidden, type);
     const LossAndGradients all =
         loss_by_slices(hidden, weight, type, wants_grad, [&](const Tensor& logits, int64_t first, int64_t last) {
-          const Tensor opinion = torch::linear(teacher.hidden.slice(0, first, last).to(type), head);
+          const Tensor opinion = product(teacher.hidden.slice(0, first, last).to(type), head.t());
           const Tensor target = targets.slice(0, first, last);
           return fused ? distillation_kernel(logits, target, opinion, teacher.weight)
                        : distillation_composed(logits, target, opinion, teacher.weight);

@@ -22,13 +22,10 @@ class ViewOnCpu {
  public:
   ViewOnCpu(const Tensor& weight, const WeightView& view)
       : weight_(weight.contiguous()), mask_(view.mask.contiguous()), quantised_(view.bits < 16), columns_(weight.size(1)) {
-    if (quantised_) format_ = format_of(view.bits, {kSparseRows, columns_, static_cast<int>(view.nonzeros)}, largest());
-  }
-
-  static SparseFormat format_of(int64_t bits, const SparseShape& shape, float largest) {
-    SparseFormat format{.bits = bits == 4 ? SparseBits::k4 : SparseBits::k8, .shape = shape};
-    if (format.bits == SparseBits::k4) format.base = s4_base_exponent(largest);
-    return format;
+    if (!quantised_) return;
+    format_ = {.bits = view.bits == 4 ? SparseBits::k4 : SparseBits::k8,
+               .shape = {kSparseRows, columns_, static_cast<int>(view.nonzeros)}};
+    if (format_.bits == SparseBits::k4) format_.base = s4_base_exponent(largest());
   }
 
   /// store(first element's index, values, count) for all of it.
@@ -62,7 +59,7 @@ class ViewOnCpu {
     for_blocks(weight_.size(0), kSparseRows, [&](int64_t block, int64_t begin, int64_t end) {
       const int64_t first = begin * columns_;
       of_block[block] = largest_kept(weight_.data_ptr<float>() + first, mask_.data_ptr<bool>() + first,
-                                          (end - begin) * columns_);
+                                     (end - begin) * columns_);
     });
     return *std::ranges::max_element(of_block);
   }
