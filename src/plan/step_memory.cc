@@ -5,17 +5,17 @@
 #include "model/counts.h"
 #include "plan/layer_macs.h"
 #include "plan/layer_memory.h"
+#include "plan/loss_slices.h"
 #include "plan/memory_tape.h"
 
 namespace ringflash {
 namespace {
 
-/// Numbers of logits that the loss works on at a time (train/ops/linear_loss.h).
+/// Numbers of logits that the loss works on at a time.
 int64_t slice_numbers(const TrainingSetup& setup, bool fused) {
-  constexpr int64_t kSlice = int64_t{4} << 20, kFusedSlice = int64_t{32} << 20;
-  const ModelConfig& model = setup.model;
-  const int64_t wanted = fused ? std::max(kSlice, std::min(model.vocab_size * (model.hidden_size / 2), kFusedSlice)) : kSlice;
-  return std::min(wanted, setup.tokens() * model.vocab_size);
+  const int64_t vocab = setup.model.vocab_size;
+  const int64_t rows = fused ? fused_slice_rows(vocab, setup.model.hidden_size) : logits_slice_rows(vocab);
+  return std::min(rows, setup.tokens()) * vocab;
 }
 
 // Costs of operations against bytes: a core's products and its memory, in their order of magnitude.

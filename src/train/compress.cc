@@ -166,9 +166,11 @@ void compress_layers(CausalLm& model, const Calibration& calibration, const Spar
     {
       InputObserver observed(layers, first, compares);
       for (size_t row = 0; row < hidden.size(); ++row) {
-        observed.expect(/*dense=*/true);
-        if (compares) dense[row] = through_layers(dense[row], row);
-        observed.expect(/*dense=*/false);
+        if (compares) {
+          observed.expect(/*dense=*/true);
+          dense[row] = through_layers(dense[row], row);
+          observed.expect(/*dense=*/false);
+        }
         through_layers(hidden[row], row);
       }
       compress_observed(observed, sparsity, method);

@@ -2,8 +2,8 @@
 
 #include <numbers>
 
+#include "plan/loss_slices.h"
 #include "text/tokenizer.h"
-#include "train/ops/linear_loss.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {

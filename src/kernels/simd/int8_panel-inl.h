@@ -1,6 +1,6 @@
 // Products of many tokens with quantised weights on AVX2. Sixteen rows of any format are turned into a panel whose lanes
-// are rows, so that sums and scales need nothing across lanes; then all tokens pass it. Products of a block
-// are summed exactly and blocks added in turn, as block_tile-inl.h does for few tokens: the same bits.
+// are rows, so that sums and scales need nothing across lanes; then all tokens pass it. Products of a block are summed exactly
+// and blocks added in turn, as block_tile-inl.h does for few tokens: the same bits.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -34,6 +34,7 @@ struct PanelNibbles {
     return _mm256_add_epi16(sum, _mm256_maddubs_epi16(activations, weights));
   }
   static VecI total(__m256i sum) { return (VecI)_mm256_madd_epi16(sum, _mm256_set1_epi16(1)); }
+  static __m256i ones() { return _mm256_set1_epi8(1); }  ///< as activations
   static void pack(const int8_t (*rows)[kInt8Group], int half, Vec (*square)[kLanes]) {
     for (int r = 0; r < kLanes; ++r) square[0][r] = (Vec)load_bytes(rows[r] + half * kBytes);
   }
@@ -47,6 +48,7 @@ struct PanelWords {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(activations, weights));
   }
   static VecI total(__m256i sum) { return (VecI)sum; }
+  static __m256i ones() { return _mm256_set1_epi16(1); }
   static void pack(const int8_t (*rows)[kInt8Group], int half, Vec (*square)[kLanes]) {
     for (int part = 0; part < 2; ++part) {
       for (int r = 0; r < kLanes; ++r) {
@@ -74,8 +76,7 @@ struct PanelGroup {
         for (int s = 0; s < Numbers::kSteps; ++s) {
           if (s % kLanes == 0) transpose(square[s / kLanes]);
           weights[half][s][v] = (__m256i)square[s / kLanes][s % kLanes];
-          const __m256i ones = kSquares == 1 ? _mm256_set1_epi8(1) : _mm256_set1_epi16(1);
-          sum = Numbers::add(sum, ones, weights[half][s][v]);
+          sum = Numbers::add(sum, Numbers::ones(), weights[half][s][v]);
         }
         start[half][v] = Numbers::total(sum) * -128;
         scales[half][v] = load(rows.scales[half] + v * kLanes);

@@ -1,6 +1,7 @@
 #include "train/ops/linear_loss.h"
 
 #include "kernels/kernels.h"
+#include "plan/loss_slices.h"
 #include "train/ops/row_blocks.h"
 #include "train/torch_headers.h"
 

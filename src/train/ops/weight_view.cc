@@ -31,29 +31,22 @@ class ViewOnCpu {
   /// store(first element's index, values, count) for all of it.
   template <typename Store>
   void for_parts(Store store) const {
-    for_row_blocks([&](int64_t first, int64_t count, std::vector<float>& kept, std::vector<float>& decoded) {
-      copy_kept(weight_.data_ptr<float>() + first, mask_.data_ptr<bool>() + first, count, kept.data());
-      if (!quantised_) return store(first, kept.data(), count);
-      SparseFormat part = format_;
-      part.shape.rows = count / columns_;
-      RF_CHECK(fake_quantize(part, kept.data(), {0, 1}, decoded.data()).ok());  // weights exploded; the loss said so
-      store(first, decoded.data(), count);
-    });
-  }
-
- private:
-  template <typename Body>
-  void for_row_blocks(Body body) const {
     const int64_t rows = weight_.size(0);
     at::parallel_for(0, (rows + kSparseRows - 1) / kSparseRows, 1, [&](int64_t begin, int64_t end) {
       std::vector<float> kept(kSparseRows * columns_), decoded(quantised_ ? kept.size() : 0);
-      for (int64_t block = begin; block < end; ++block) {
-        const int64_t row = block * kSparseRows;
-        body(row * columns_, std::min(kSparseRows, rows - row) * columns_, kept, decoded);
+      for (int64_t row = begin * kSparseRows; row < std::min(end * kSparseRows, rows); row += kSparseRows) {
+        SparseFormat part = format_;
+        part.shape.rows = std::min(kSparseRows, rows - row);
+        const int64_t first = row * columns_, count = part.shape.rows * columns_;
+        copy_kept(weight_.data_ptr<float>() + first, mask_.data_ptr<bool>() + first, count, kept.data());
+        // Weights that exploded are no numbers to round: the loss said so.
+        if (quantised_) RF_CHECK(fake_quantize(part, kept.data(), {0, 1}, decoded.data()).ok());
+        store(first, quantised_ ? decoded.data() : kept.data(), count);
       }
     });
   }
 
+ private:
   float largest() const {
     std::vector<float> of_block((weight_.size(0) + kSparseRows - 1) / kSparseRows);
     for_blocks(weight_.size(0), kSparseRows, [&](int64_t block, int64_t begin, int64_t end) {
