@@ -1,7 +1,7 @@
 # libtorch: Debian's libtorch-dev, or any newer one given with CMAKE_PREFIX_PATH (pip's: the output of
 # python3 -c "import torch; print(torch.utils.cmake_prefix_path)").
 find_package(Torch REQUIRED)
-find_package(OpenMP REQUIRED)  # at::parallel_for is a header; without OpenMP it runs in one thread
+find_package(OpenMP REQUIRED COMPONENTS CXX)  # at::parallel_for is a header; without OpenMP it runs in one thread
 add_library(ringflash_torch INTERFACE)
 target_include_directories(ringflash_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
 # The imported target, not TORCH_LIBRARIES: that list is searched for, and finds Debian's libc10 before another's.
@@ -10,7 +10,8 @@ separate_arguments(torch_cxx_flags NATIVE_COMMAND "${TORCH_CXX_FLAGS}")  # the C
 target_compile_options(ringflash_torch INTERFACE ${torch_cxx_flags})
 message(STATUS "libtorch ${Torch_VERSION} in ${TORCH_INSTALL_PREFIX}")
 
-# Several processes: c10d over gloo, whose headers libtorch's own need but do not bring (Debian's libgloo-dev).
+# Several processes: c10d over gloo, whose headers libtorch's own need but do not bring (Debian's libgloo-dev), and over
+# NCCL where libtorch knows CUDA; pip's has NCCL's header in a package beside it.
 include(CheckCXXSourceCompiles)
 # Compiled alone: pip's libtorch names a target in its link interface that a check's project does not know.
 set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
@@ -21,6 +22,18 @@ check_cxx_source_compiles("
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 int main() { return c10d::ProcessGroupGloo::createDefaultDevice() ? 0 : 1; }" RINGFLASH_GLOO)
+if(RINGFLASH_GLOO AND TARGET torch_cuda)
+  file(GLOB cuda_packages ${TORCH_INSTALL_PREFIX}/../nvidia/*/include)
+  find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${cuda_packages} DOC "Folder of NCCL's header")
+  if(NCCL_INCLUDE_DIR)
+    set(RINGFLASH_NCCL_INCLUDES ${NCCL_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS} ${cuda_packages})
+    set(CMAKE_REQUIRED_INCLUDES ${TORCH_INCLUDE_DIRS} ${RINGFLASH_NCCL_INCLUDES})
+    set(CMAKE_REQUIRED_DEFINITIONS -DUSE_C10D_NCCL)
+    check_cxx_source_compiles("
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+int main() { return sizeof(c10d::ProcessGroupNCCL) > 0 ? 0 : 1; }" RINGFLASH_NCCL)
+  endif()
+endif()
 unset(CMAKE_TRY_COMPILE_TARGET_TYPE)
 unset(CMAKE_REQUIRED_INCLUDES)
 unset(CMAKE_REQUIRED_FLAGS)

@@ -17,6 +17,9 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #endif
+#if defined(RINGFLASH_NCCL)
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#endif
 
 namespace ringflash {
 namespace {
@@ -46,6 +49,9 @@ Result<ProcessPlace> process_place(const char* (*get)(const char* name)) {
   RF_TRY(place.size, read_integer(get, {"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}, 1, kMostProcesses, 1));
   RF_TRY(place.rank, read_integer(get, {"RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"}, 0, place.size - 1, 0));
   RF_TRY(place.local_size, read_integer(get, {"LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"}, 1, place.size, place.size));
+  // Without a word of it, the processes of a machine are taken to be numbered one after the other.
+  RF_TRY(place.local_rank, read_integer(get, {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"}, 0, place.local_size - 1,
+                                        place.rank % place.local_size));
   RF_TRY(place.port, read_integer(get, {"MASTER_PORT"}, 1, 65535, place.port));
   // torchrun keeps that port for a store of its own, which speaks to its own version of libtorch: the next one is ours.
   const char* taken = get("TORCHELASTIC_USE_AGENT_STORE");
@@ -58,6 +64,14 @@ Result<ProcessPlace> process_place() {
   return process_place([](const char* name) -> const char* { return std::getenv(name); });
 }
 
+bool has_nccl() {
+#if defined(RINGFLASH_NCCL)
+  return true;
+#else
+  return false;
+#endif
+}
+
 #if defined(RINGFLASH_GLOO)
 
 bool has_processes() {
@@ -66,14 +80,19 @@ bool has_processes() {
 
 struct Processes::Group {
   /// Returns when all have met in the store.
-  Group(const c10::intrusive_ptr<c10d::Store>& meeting, int rank, int size) : store(meeting) {
+  Group(const c10::intrusive_ptr<c10d::Store>& meeting, int own_rank, int all)
+      : store(meeting), rank(own_rank), size(all) {
     const auto options = c10d::ProcessGroupGloo::Options::create();
     options->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
     gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
   }
 
   c10::intrusive_ptr<c10d::Store> store;
+  int rank, size;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo;
+#if defined(RINGFLASH_NCCL)
+  c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl;  ///< from the first tensor on a GPU on
+#endif
   /// Shared or intrusive, whichever this libtorch uses.
   using NodePointer = decltype(torch::autograd::impl::grad_accumulator(std::declval<const torch::Tensor&>()));
   std::vector<NodePointer> accumulators;  ///< hooked, and kept for that
@@ -81,9 +100,29 @@ struct Processes::Group {
   std::vector<std::vector<torch::Tensor>> sent;  ///< what the works write into
   std::vector<c10::intrusive_ptr<c10d::Work>> works;
 
+  /// What `collective` begins in the library for where the tensor lies.
+  template <typename Collective>
+  c10::intrusive_ptr<c10d::Work> begin([[maybe_unused]] const torch::Tensor& tensor, Collective collective) {
+#if defined(RINGFLASH_NCCL)
+    if (tensor.is_cuda()) {
+      if (!nccl) {
+        const auto own = c10::make_intrusive<c10d::PrefixStore>("nccl", store);
+        nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(own, rank, size);
+      }
+      return collective(*nccl);
+    }
+#endif
+    return collective(*gloo);
+  }
+
+  /// Sums the tensors, which are one, over all.
+  c10::intrusive_ptr<c10d::Work> begin_sum(std::vector<torch::Tensor>& tensors) {
+    return begin(tensors[0], [&](auto& library) { return library.allreduce(tensors); });
+  }
+
   void send(torch::Tensor gradient) {
     sent.push_back({std::move(gradient)});
-    works.push_back(gloo->allreduce(sent.back()));
+    works.push_back(begin_sum(sent.back()));
   }
 };
 
@@ -139,7 +178,7 @@ Result<Processes> Processes::join(const ProcessPlace& place) {
 void Processes::sum(torch::Tensor& tensor) {
   if (size_ == 1) return;
   std::vector<torch::Tensor> tensors = {tensor};
-  wait_for(*group_->gloo->allreduce(tensors));
+  wait_for(*group_->begin_sum(tensors));
 }
 
 std::vector<torch::Tensor> Processes::gather(const torch::Tensor& own) {
@@ -147,7 +186,7 @@ std::vector<torch::Tensor> Processes::gather(const torch::Tensor& own) {
   std::vector<torch::Tensor> given = {own};
   std::vector<std::vector<torch::Tensor>> all(1);
   for (int rank = 0; rank < size_; ++rank) all[0].push_back(torch::empty_like(own));
-  wait_for(*group_->gloo->allgather(all, given));
+  wait_for(*group_->begin(own, [&](auto& library) { return library.allgather(all, given); }));
   return all[0];
 }
 
@@ -157,8 +196,8 @@ torch::Tensor Processes::shift(const torch::Tensor& own, int step) {
   const auto exists = [&](int rank) { return rank >= 0 && rank < size_; };
   std::vector<torch::Tensor> given = {own}, received = {torch::zeros_like(own)};
   c10::intrusive_ptr<c10d::Work> sending, receiving;
-  if (exists(to)) sending = group_->gloo->send(given, to, kTag);
-  if (exists(from)) receiving = group_->gloo->recv(received, from, kTag);
+  if (exists(to)) sending = group_->begin(own, [&](auto& library) { return library.send(given, to, kTag); });
+  if (exists(from)) receiving = group_->begin(own, [&](auto& library) { return library.recv(received, from, kTag); });
   if (receiving) wait_for(*receiving);
   if (sending) wait_for(*sending);
   return received[0];

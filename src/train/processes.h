@@ -1,4 +1,4 @@
-// Several processes that train one model: c10d's collectives, gloo on the CPU. Started by torchrun's
+// Several processes that train one model: c10d's collectives, gloo on the CPU and NCCL on GPUs. Started by torchrun's
 // environment (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT) or mpirun's (OMPI_COMM_WORLD_RANK, ...).
 #pragma once
 
@@ -16,7 +16,7 @@ namespace ringflash {
 /// Where this process stands among its like, from the environment.
 struct ProcessPlace {
   int rank = 0, size = 1;
-  int local_size = 1;  ///< on this machine
+  int local_rank = 0, local_size = 1;  ///< on this machine
   std::string address = "127.0.0.1";
   int port = 29500;
 };
@@ -28,6 +28,8 @@ Result<ProcessPlace> process_place();
 
 /// Whether this build can train in several processes.
 bool has_processes();
+/// Whether they can do so on a GPU each.
+bool has_nccl();
 
 /// A group of processes; one alone needs no library and no network. All methods are collective: every process calls them,
 /// in the same order. Where another process has ended, or says nothing for half an hour, they throw std::exception.

@@ -31,11 +31,20 @@ Status check_precision(const TrainConfig& recipe, torch::Device device) {
   }
 }
 
-Result<torch::Device> open_device(const std::string& name) {
-  if (name == "cuda" && !torch::cuda::is_available()) {
-    return Error{"'device' is cuda, but this libtorch sees no CUDA device"};
+/// Several processes on one machine take a GPU each.
+Result<torch::Device> open_device(const std::string& name, const ProcessPlace& place) {
+  if (name == "cpu") return torch::Device(torch::kCPU);
+  if (!torch::cuda::is_available()) return Error{"'device' is cuda, but this libtorch sees no CUDA device"};
+  const auto cards = static_cast<int>(torch::cuda::device_count());
+  if (place.local_size > cards) {
+    return Error{"'device' is cuda, and each of the " + std::to_string(place.local_size) +
+                 " processes on this machine needs a CUDA device of its own, found " + std::to_string(cards)};
   }
-  return torch::Device(name);
+  if (place.size > 1 && !has_nccl()) {
+    return Error{"'device' is cuda, but this build cannot train on it in several processes: it found no NCCL, "
+                 "or a libtorch without it"};
+  }
+  return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(place.local_rank));
 }
 
 std::string describe(const RunSetup& setup, const PreparedData& data) {
@@ -102,7 +111,7 @@ Result<TrainReport> run_training(const TrainRequest& whole_request) {
   TrainRequest request = whole_request;
   request.quiet = request.quiet || place.rank > 0;
   RF_TRY(RunSetup setup, set_up_run(request));
-  RF_TRY(const torch::Device device, open_device(setup.recipe.device));
+  RF_TRY(const torch::Device device, open_device(setup.recipe.device, place));
   if (request.activation_budget && !device.is_cpu()) {
     return Error{"--activation-budget measures the CPU's memory and needs device=cpu, found " + setup.recipe.device};
   }

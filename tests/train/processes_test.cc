@@ -155,9 +155,19 @@ TEST(ProcessPlace, ReadsWhatLaunchersSet) {
   EXPECT_EQ(place.size, 4);
   EXPECT_EQ(place.rank, 3);
   EXPECT_EQ(place.local_size, 2);
+  EXPECT_EQ(place.local_rank, 1);  // the second one of the second machine
   EXPECT_EQ(place.address, "host");
   EXPECT_EQ(place.port, 29500);
   EXPECT_EQ(process_place([](const char*) -> const char* { return nullptr; }).value().size, 1);
+}
+
+TEST(ProcessPlace, TakesTheLaunchersWordForPlacesOnAMachine) {
+  const ProcessPlace place = process_place([](const char* name) -> const char* {
+    const std::map<std::string, const char*> variables = {{"WORLD_SIZE", "4"}, {"RANK", "2"}, {"LOCAL_WORLD_SIZE", "2"}, {"LOCAL_RANK", "1"}};
+    const auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second;
+  }).value();
+  EXPECT_EQ(place.local_rank, 1);
 }
 
 TEST(ProcessPlace, LeavesTorchrunItsPort) {

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "base/file.h"
 #include "support/prose.h"
@@ -30,6 +33,17 @@ inline TrainRequest small_run(const std::filesystem::path& data, const std::file
   request.settings = {{"max_steps", std::to_string(steps)}, {"vocab_size", "400"}, {"window", "64"},
                       {"stride", "32"},  {"heldout_fraction", "0.1"}};
   return request;
+}
+
+/// A number of every step, from the log.
+inline std::vector<double> logged(const std::filesystem::path& run, const std::string& key) {
+  std::vector<double> values;
+  std::ifstream lines(run / "metrics.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = nlohmann::json::parse(line);
+    if (json.contains(key)) values.push_back(json[key].get<double>());
+  }
+  return values;
 }
 
 }  // namespace ringflash::testing

@@ -17,18 +17,8 @@ namespace ringflash {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::logged;
 using testing::small_run;
-
-/// A number of every step, from the log.
-std::vector<double> logged(const fs::path& run, const std::string& key) {
-  std::vector<double> values;
-  std::ifstream lines(run / "metrics.jsonl");
-  for (std::string line; std::getline(lines, line);) {
-    const auto json = nlohmann::json::parse(line);
-    if (json.contains(key)) values.push_back(json[key].get<double>());
-  }
-  return values;
-}
 
 std::vector<double> losses(const fs::path& run) { return logged(run, "loss"); }
 
