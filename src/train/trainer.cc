@@ -6,6 +6,7 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "format/checkpoint.h"
+#include "kernels/kernels.h"
 #include "model/counts.h"
 #include "model/presets.h"
 #include "text/tokenizer_files.h"
@@ -29,6 +30,15 @@ Status check_precision(const TrainConfig& recipe, torch::Device device) {
     return Error{"'precision' is " + recipe.precision + ", which this libtorch cannot train in on 'device' " +
                  recipe.device + "; bf16 and fp32 it can"};
   }
+}
+
+/// What to say where a narrow type costs time instead of saving it; empty elsewhere.
+std::string doubts_precision(const TrainConfig& recipe, torch::Device device) {
+  const torch::ScalarType type = compute_type(recipe);
+  const bool fast = type == torch::kFloat32 || (type == torch::kBFloat16 && kernels::has_fast_bf16());
+  if (!device.is_cpu() || fast) return "";
+  return "note: this processor has no products in " + recipe.precision +
+         ", and libtorch's substitute is slow and rounds sums as well; --set precision=fp32 is the better choice here";
 }
 
 /// Several processes on one machine take a GPU each.
@@ -116,6 +126,7 @@ Result<TrainReport> run_training(const TrainRequest& whole_request) {
     return Error{"--activation-budget measures the CPU's memory and needs device=cpu, found " + setup.recipe.device};
   }
   RF_TRY_VOID(check_precision(setup.recipe, device));
+  if (const std::string doubt = doubts_precision(setup.recipe, device); !doubt.empty()) remark(request, doubt);
   // Said even where it is all of them: libtorch's own default depends on how it was built.
   at::set_num_threads(request.threads > 0 ? request.threads : std::max(1, usable_processors() / place.local_size));
   RF_TRY(Processes processes, Processes::join(place));
