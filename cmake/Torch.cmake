@@ -11,7 +11,7 @@ target_compile_options(ringflash_torch INTERFACE ${torch_cxx_flags})
 message(STATUS "libtorch ${Torch_VERSION} in ${TORCH_INSTALL_PREFIX}")
 
 # Several processes: c10d over gloo, whose headers libtorch's own need but do not bring (Debian's libgloo-dev), and over
-# NCCL where libtorch knows CUDA; pip's has NCCL's header in a package beside it.
+# NCCL where libtorch has it; pip's has NCCL's header in a package beside it.
 include(CheckCXXSourceCompiles)
 # Compiled alone: pip's libtorch names a target in its link interface that a check's project does not know.
 set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
@@ -22,7 +22,11 @@ check_cxx_source_compiles("
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 int main() { return c10d::ProcessGroupGloo::createDefaultDevice() ? 0 : 1; }" RINGFLASH_GLOO)
-if(RINGFLASH_GLOO AND TARGET torch_cuda)
+set(torch_cuda_has "")
+if(TARGET torch_cuda)
+  get_target_property(torch_cuda_has torch_cuda INTERFACE_COMPILE_DEFINITIONS)
+endif()
+if(RINGFLASH_GLOO AND "USE_C10D_NCCL" IN_LIST torch_cuda_has)
   file(GLOB cuda_packages ${TORCH_INSTALL_PREFIX}/../nvidia/*/include)
   find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${cuda_packages} DOC "Folder of NCCL's header")
   if(NCCL_INCLUDE_DIR)

@@ -5,7 +5,7 @@
 #
 #   recipes/sharing/run.sh [STEPS]
 #
-# STEPS of 1024 tokens each (1800: five minutes a twin and nine a shared model on one core of a Zen 3). Run again, it goes on where
+# STEPS of 1024 tokens each (1800: six minutes a twin and nine a shared model on one core of a Zen 3). Run again, it goes on where
 # it was; another STEPS needs another OUT=folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -40,8 +40,8 @@ number() { sed -nE "s/.*\"$1\": *([-+0-9.eE]+).*/\1/p" "$2"; }
 printf '%-6s %12s %12s %12s %12s %12s\n' seed parameters "of the twin" loss "twin's loss" higher
 for seed in 0 1 2; do
   run "twin-seed$seed" --set seed=$seed
-  run "shared-seed$seed" --set seed=$seed --set sharing_group_size=2 --set sharing_rank=12 --teacher "$out/twin-seed$seed/best"
-  twin=$out/twin-seed$seed.json shared=$out/shared-seed$seed.json
+  run "taught-seed$seed" --set seed=$seed --set sharing_group_size=2 --set sharing_rank=12 --teacher "$out/twin-seed$seed/best"
+  twin=$out/twin-seed$seed.json shared=$out/taught-seed$seed.json
   awk -v seed=$seed -v p="$(number parameters "$shared")" -v q="$(number parameters "$twin")" \
     -v l="$(number best_heldout_loss "$shared")" -v m="$(number best_heldout_loss "$twin")" \
     'BEGIN { printf "%-6s %12d %11.1f%% %12.4f %12.4f %11.2f%%\n", seed, p, 100 * p / q, l, m, 100 * (l / m - 1) }'

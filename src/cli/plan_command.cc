@@ -92,16 +92,33 @@ void add_plan(const TrainingPlan& plan, PlanTable& table) {
             count(setup.step_tokens()) + " tokens, backward counted twice; of it computed again " + flops_text(plan.macs_again));
 }
 
+/// The options of `ringflash train` that make a setup the attempt's.
+std::string train_options(const FitAttempt& attempt) {
+  const TrainingSetup& setup = attempt.plan.setup;
+  std::string text;
+  const auto set = [&](const char* key, const std::string& value) { text += std::string(" --set ") + key + "=" + value; };
+  if (attempt.budget < 100) text += " --activation-budget " + std::to_string(attempt.budget) + "%";
+  if (setup.optimizer_bits != 32) set("optimizer_bits", std::to_string(setup.optimizer_bits));
+  set("batch_size", std::to_string(setup.batch));
+  if (setup.accumulation > 1) set("gradient_accumulation_steps", std::to_string(setup.accumulation));
+  set("precision", setup.compute_bytes == 2 ? "bf16" : "fp32");
+  if (setup.slices > 1) set("sequence_parallel", std::to_string(setup.slices));
+  if (!setup.on_cpu) text += " --device cuda";
+  return text;
+}
+
 void add_answer(const Fit& fit, int64_t memory, PlanTable& table) {
+  const int64_t usable = usable_memory(memory);
   table.line();
-  table.line("Does it fit " + bytes_text(memory) + "?");
+  table.line("Does it fit " + bytes_text(memory) + ", a twentieth kept free?");
   for (const FitAttempt& attempt : fit.attempts) {
-    const std::string verdict = attempt.fits ? "fits" : bytes_text(attempt.plan.peak() - memory) + " too much";
+    const std::string verdict = attempt.fits ? "fits" : bytes_text(attempt.plan.peak() - usable) + " too much";
     table.row(("  " + attempt.change).c_str(), attempt.plan.peak(), verdict);
   }
   const TrainingPlan& plan = fit.plan();
   if (fit.fits) {
-    table.line("Yes, with " + settings_text(plan.setup) + "; " + levels_text(plan.levels) + ".");
+    table.line("Yes, with " + settings_text(plan.setup) + "; " + levels_text(plan.levels) + ":");
+    table.line("  ringflash train ... --seq " + std::to_string(plan.setup.sequence) + train_options(fit.attempts.back()));
     return;
   }
   const int64_t standing = plan.weights + plan.gradients + plan.moments;
@@ -152,6 +169,8 @@ ordered_json to_json(const Fit& fit, int64_t memory) {
   return {{"memory", memory},
           {"fits", fit.fits},
           {"attempts", attempts},
+          {"train_options", fit.fits ? ordered_json("--seq " + std::to_string(fit.plan().setup.sequence) + train_options(fit.attempts.back()))
+                                     : ordered_json(nullptr)},
           {"layers_that_fit", fit.fits ? ordered_json(nullptr) : ordered_json(fit.layers_that_fit)},
           {"parameters_that_fit", fit.fits ? ordered_json(nullptr) : ordered_json(fit.parameters_that_fit)},
           {"plan", to_json(fit.plan())}};

@@ -60,7 +60,7 @@ std::string list_recipe() {
 }
 
 void add_train_options(CLI::App& app, Arguments& args) {
-  app.add_option("--data", args.request.data, "Text files, .jsonl files, or folders of them")->required();
+  app.add_option("--data", args.request.data, "Text files, .jsonl files (a text or a conversation a line), or folders of them")->required();
   app.add_option("--out", args.request.out, "Folder for checkpoints, metrics.jsonl, report.html and prepared data")->required();
   app.add_option("--preset", args.request.preset, "Shape of the model: tiny, nano, micro or small")
       ->capture_default_str();
@@ -86,9 +86,8 @@ Status complete_request(Arguments& args) {
   if (!args.teacher.empty()) request.teacher = args.teacher;
   if (request.config && request.from) return Error{"--config and --from exclude each other"};
   if (!args.activation_budget.empty()) {
-    Result<ActivationBudget> budget = parse_activation_budget(args.activation_budget);
-    if (!budget) return budget.error().in("--activation-budget");
-    request.activation_budget = *budget;
+    if (const auto budget = parse_activation_budget(args.activation_budget); !budget) return budget.error().in("--activation-budget");
+    request.settings.emplace_back("activation_budget", args.activation_budget);
   }
   if (args.steps > 0) request.settings.emplace_back("max_steps", std::to_string(args.steps));
   if (args.sequence > 0) request.settings.emplace_back("sequence_length", std::to_string(args.sequence));

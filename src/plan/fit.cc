@@ -5,22 +5,31 @@
 namespace ringflash {
 namespace {
 
-/// With all layers computed again.
-TrainingPlan least_plan(const TrainingSetup& setup) { return plan_training(setup, ActivationBudget{.bytes = 1, .share = 1}); }
+/// The plan with an activation budget of so many percent.
+FitAttempt with_budget(const TrainingSetup& setup, int percent) {
+  const bool keeps_all = percent == 100 || !setup.on_cpu;
+  return {.change = "",
+          .plan = keeps_all ? plan_training(setup, {})
+                            : plan_training(setup, ActivationBudget{.bytes = {}, .share = percent / 100.0}),
+          .budget = keeps_all ? 100 : percent};
+}
 
-/// The plan that recomputes least and fits, found by halving the budget's range; the one that keeps least if none does.
-TrainingPlan best_plan(const TrainingSetup& setup, int64_t memory) {
-  TrainingPlan least = least_plan(setup);
-  if (least.peak() > memory) return least;
-  constexpr int kHalvings = 8;
-  double fits = 0, too_much = 1;
-  for (int i = 0; i < kHalvings; ++i) {
-    const double share = (fits + too_much) / 2;
-    TrainingPlan plan = plan_training(setup, ActivationBudget{.bytes = {}, .share = share});
-    (plan.peak() <= memory ? fits : too_much) = share;
-    if (plan.peak() <= memory && plan.macs_again <= least.macs_again) least = std::move(plan);
+/// With as much computed again as can be.
+FitAttempt least(const TrainingSetup& setup) { return with_budget(setup, 1); }
+
+/// The largest budget that fits, found by halving its range; the least one if none does.
+FitAttempt best(const TrainingSetup& setup, int64_t memory) {
+  FitAttempt best = least(setup);
+  if (best.plan.peak() > memory || best.budget == 100) return best;
+  int fits = 1, too_much = 100;
+  while (too_much - fits > 1) {
+    const int percent = (fits + too_much) / 2;
+    FitAttempt attempt = with_budget(setup, percent);
+    const bool is_within = attempt.plan.peak() <= memory;
+    (is_within ? fits : too_much) = percent;
+    if (is_within && attempt.plan.macs_again <= best.plan.macs_again) best = std::move(attempt);
   }
-  return least;
+  return best;
 }
 
 TrainingSetup with_layers(TrainingSetup setup, int64_t layers) {
@@ -35,7 +44,7 @@ void find_layers_that_fit(Fit& fit, int64_t memory) {
   int64_t fits = 0, too_many = setup.model.num_hidden_layers;
   while (too_many - fits > 1) {
     const int64_t layers = (fits + too_many) / 2;
-    (least_plan(with_layers(setup, layers)).peak() <= memory ? fits : too_many) = layers;
+    (least(with_layers(setup, layers)).plan.peak() <= memory ? fits : too_many) = layers;
   }
   fit.layers_that_fit = fits;
   if (fits > 0) fit.parameters_that_fit = count_parameters(with_layers(setup, fits).model).total();
@@ -43,28 +52,30 @@ void find_layers_that_fit(Fit& fit, int64_t memory) {
 
 }  // namespace
 
-Fit fit_memory(const TrainingSetup& setup, int64_t memory) {
+Fit fit_memory(const TrainingSetup& setup, int64_t whole_memory) {
+  const int64_t memory = usable_memory(whole_memory);
   Fit fit;
-  const auto attempt = [&](const std::string& change, TrainingPlan plan) {
-    const bool fits = plan.peak() <= memory;
-    fit.attempts.push_back({change, std::move(plan), fits});
-    return fit.fits = fits;
+  const auto attempt = [&](const std::string& change, FitAttempt tried) {
+    tried.change = change;
+    tried.fits = tried.plan.peak() <= memory;
+    fit.attempts.push_back(std::move(tried));
+    return fit.fits = fit.attempts.back().fits;
   };
-  if (attempt("as asked for", plan_training(setup, {}))) return fit;
-  if (attempt("activations computed again", best_plan(setup, memory))) return fit;
+  if (attempt("as asked for", with_budget(setup, 100))) return fit;
+  if (setup.on_cpu && attempt("activations computed again", best(setup, memory))) return fit;
   TrainingSetup changed = setup;
   if (changed.optimizer_bits != 8) {
     changed.optimizer_bits = 8;
-    if (attempt("optimizer_bits 8", best_plan(changed, memory))) return fit;
+    if (attempt("optimizer_bits 8", best(changed, memory))) return fit;
   }
   if (changed.batch > 1) {
     changed.accumulation *= changed.batch;
     changed.batch = 1;
-    if (attempt("batch 1, accumulation " + std::to_string(changed.accumulation), best_plan(changed, memory))) return fit;
+    if (attempt("batch 1, accumulation " + std::to_string(changed.accumulation), best(changed, memory))) return fit;
   }
   if (changed.compute_bytes > 2) {
     changed.compute_bytes = 2;
-    if (attempt("precision bf16", best_plan(changed, memory))) return fit;
+    if (attempt("precision bf16", best(changed, memory))) return fit;
   }
   find_layers_that_fit(fit, memory);
   return fit;

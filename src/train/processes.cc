@@ -66,7 +66,9 @@ Result<ProcessPlace> process_place() {
 
 bool has_nccl() {
 #if defined(RINGFLASH_NCCL)
-  return true;
+  // Of another version, the options that are handed over may have another size.
+  return c10d::getNcclVersion() ==
+         std::to_string(NCCL_MAJOR) + "." + std::to_string(NCCL_MINOR) + "." + std::to_string(NCCL_PATCH);
 #else
   return false;
 #endif
@@ -87,6 +89,15 @@ struct Processes::Group {
     gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
   }
 
+  Group(const Group&) = delete;
+  Group& operator=(const Group&) = delete;
+#if defined(RINGFLASH_NCCL)
+  /// What is still under way waits for nobody, and libtorch does not complain of a group left open.
+  ~Group() {
+    if (nccl) nccl->abort();
+  }
+#endif
+
   c10::intrusive_ptr<c10d::Store> store;
   int rank, size;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo;
@@ -100,24 +111,19 @@ struct Processes::Group {
   std::vector<std::vector<torch::Tensor>> sent;  ///< what the works write into
   std::vector<c10::intrusive_ptr<c10d::Work>> works;
 
-  /// What `collective` begins in the library for where the tensor lies.
-  template <typename Collective>
-  c10::intrusive_ptr<c10d::Work> begin([[maybe_unused]] const torch::Tensor& tensor, Collective collective) {
+  /// Sums the tensors, which are one, over all, with the library for where it lies.
+  c10::intrusive_ptr<c10d::Work> begin_sum(std::vector<torch::Tensor>& tensors) {
 #if defined(RINGFLASH_NCCL)
-    if (tensor.is_cuda()) {
+    if (tensors[0].is_cuda()) {
       if (!nccl) {
-        const auto own = c10::make_intrusive<c10d::PrefixStore>("nccl", store);
-        nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(own, rank, size);
+        const auto options = c10d::ProcessGroupNCCL::Options::create();
+        options->timeout = gloo->getOptions()->timeout;
+        nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", store), rank, size, options);
       }
-      return collective(*nccl);
+      return nccl->allreduce(tensors);
     }
 #endif
-    return collective(*gloo);
-  }
-
-  /// Sums the tensors, which are one, over all.
-  c10::intrusive_ptr<c10d::Work> begin_sum(std::vector<torch::Tensor>& tensors) {
-    return begin(tensors[0], [&](auto& library) { return library.allreduce(tensors); });
+    return gloo->allreduce(tensors);
   }
 
   void send(torch::Tensor gradient) {
@@ -186,7 +192,7 @@ std::vector<torch::Tensor> Processes::gather(const torch::Tensor& own) {
   std::vector<torch::Tensor> given = {own};
   std::vector<std::vector<torch::Tensor>> all(1);
   for (int rank = 0; rank < size_; ++rank) all[0].push_back(torch::empty_like(own));
-  wait_for(*group_->begin(own, [&](auto& library) { return library.allgather(all, given); }));
+  wait_for(*group_->gloo->allgather(all, given));
   return all[0];
 }
 
@@ -196,8 +202,8 @@ torch::Tensor Processes::shift(const torch::Tensor& own, int step) {
   const auto exists = [&](int rank) { return rank >= 0 && rank < size_; };
   std::vector<torch::Tensor> given = {own}, received = {torch::zeros_like(own)};
   c10::intrusive_ptr<c10d::Work> sending, receiving;
-  if (exists(to)) sending = group_->begin(own, [&](auto& library) { return library.send(given, to, kTag); });
-  if (exists(from)) receiving = group_->begin(own, [&](auto& library) { return library.recv(received, from, kTag); });
+  if (exists(to)) sending = group_->gloo->send(given, to, kTag);
+  if (exists(from)) receiving = group_->gloo->recv(received, from, kTag);
   if (receiving) wait_for(*receiving);
   if (sending) wait_for(*sending);
   return received[0];

@@ -28,11 +28,12 @@ Result<ProcessPlace> process_place();
 
 /// Whether this build can train in several processes.
 bool has_processes();
-/// Whether they can do so on a GPU each.
+/// Whether they can do so on a GPU each: libtorch has the NCCL that this was built for.
 bool has_nccl();
 
 /// A group of processes; one alone needs no library and no network. All methods are collective: every process calls them,
-/// in the same order. Where another process has ended, or says nothing for half an hour, they throw std::exception.
+/// in the same order. Where another process has ended, or says nothing for half an hour, they throw std::exception; on a GPU
+/// sums are only ordered before what follows there, and it is the next call on the CPU that throws.
 class Processes {
  public:
   static Result<Processes> join(const ProcessPlace& place);

@@ -86,6 +86,14 @@ Status Run::restore(const fs::path& checkpoint) {
   return {};
 }
 
+void Run::compare_step_size() const {
+  if (progression_.step == 0) return;
+  const int64_t before = progression_.rows / progression_.step, now = tokens_per_step() / recipe_.sequence_length;
+  if (before == now) return;
+  remark(request_, "note: steps had " + std::to_string(before) + " rows so far and have " + std::to_string(now) +
+                       " from here on; --set batch_size=... keeps their size");
+}
+
 Status Run::find_teacher() {
   const bool resumed = !checkpoint_.empty(), had_one = !progression_.teacher.empty();
   if (!request_.teacher && !had_one) return {};
@@ -208,7 +216,8 @@ Status Run::skip_batch(const std::string& wrong, MetricsLog& log) {
   progression_.best_heldout = ahead.best_heldout;
   progression_.best_step = ahead.best_step;
   RF_TRY(log, open_log());
-  const std::string rolled_back = "rolled back to " + checkpoint_.string();
+  const std::string rolled_back = "rolled back to " + checkpoint_.string() + " after " + std::to_string(in_row) +
+                                  " bad batches in a row, the last one at " + place;
   RF_TRY_VOID(log.write(SkippedBatch{progression_.step, progression_.rows * recipe_.sequence_length, rolled_back}));
   remark(request_, rolled_back);
   return {};
@@ -225,11 +234,11 @@ std::vector<Recompute> Run::first_ones(const std::vector<Recompute>& levels) {
 }
 
 void Run::plan_activations() {
-  if (!request_.activation_budget) return;
+  if (recipe_.activation_budget.empty()) return;
   const BatchTensors batch = own_part(order_.batch(progression_.rows, recipe_.batch_size));
   const SharedRows sharing(model_, teacher_, slice());
   const std::vector<LayerCosts> costs = measure_recomputation(model_, batch.ids, batch.bounds, compute_);
-  const RecomputePlan plan = plan_recomputation(costs, *request_.activation_budget);
+  const RecomputePlan plan = plan_recomputation(costs, parse_activation_budget(recipe_.activation_budget).value());
   apply_levels(model_, first_ones(plan.levels));
   remark(request_, describe(plan, costs));
   if (!plan.fits) remark(request_, "the activation budget is too small for this model and sequence: as little is kept as can be");

@@ -37,6 +37,9 @@ class Run {
   /// Goes on from a checkpoint. An error where it was trained on other text.
   Status restore(const std::filesystem::path& checkpoint);
 
+  /// Says so where steps of a resumed run have another size from here on: in another number of processes they do.
+  void compare_step_size() const;
+
   /// The teacher that is asked for or that the resumed run has, if any. Errors: it is another one than before, it is
   /// not there, or does not fit the model.
   Status find_teacher();

@@ -17,9 +17,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kResumable = {"max_steps",  "eval_steps",       "eval_tokens",   "save_steps",
-                                   "device",     "save_total_limit", "learning_rate", "max_grad_norm",
-                                   "sequence_parallel"};
+constexpr std::array kResumable = {"max_steps",     "batch_size",    "gradient_accumulation_steps", "sequence_parallel",
+                                   "learning_rate", "max_grad_norm", "activation_budget",           "eval_steps",
+                                   "eval_tokens",   "save_steps",    "save_total_limit",            "device"};
 
 /// Peak rates that suit the small presets; larger models keep the cautious default.
 void adapt_to_preset(const std::string& preset, TrainConfig& recipe) {

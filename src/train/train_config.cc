@@ -8,6 +8,8 @@
 #include <numbers>
 #include <type_traits>
 
+#include "plan/recompute_plan.h"
+
 namespace ringflash {
 namespace {
 
@@ -130,6 +132,13 @@ Status validate(const TrainConfig& config) {
   RF_TRY_VOID(check_choice("lr_scheduler_type", config.lr_scheduler_type, {"cosine", "linear", "constant"}));
   RF_TRY_VOID(check_choice("mask_method", config.mask_method, {"magnitude", "rigl", "static"}));
   RF_TRY_VOID(check_choice("device", config.device, {"cpu", "cuda"}));
+  if (!config.activation_budget.empty()) {
+    const Result<ActivationBudget> budget = parse_activation_budget(config.activation_budget);
+    if (!budget) return budget.error().in("'activation_budget'");
+    if (config.device != "cpu") {
+      return Error{"'activation_budget' measures the CPU's memory: 'device' must be cpu, found " + config.device};
+    }
+  }
   if (config.optimizer_bits != 32 && config.optimizer_bits != 8) {
     return Error{"'optimizer_bits' must be 32 or 8, found " + std::to_string(config.optimizer_bits)};
   }

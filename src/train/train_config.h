@@ -45,6 +45,7 @@ struct TrainConfig {
   double quantize_begin_ratio = 0.6;
   double distill_weight = 0.5;
   double distill_states_weight = 0;
+  std::string activation_budget;
   std::string precision = "auto";
   std::string loss_scaling = "auto";
   double initial_loss_scale = 65536;
@@ -102,6 +103,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("distill_states_weight", c.distill_states_weight,
         "beside that, how much it counts that layers return what the --teacher's do, whose shape must be the model's: their relative squared "
         "error is added so many times");
+  visit("activation_budget", c.activation_budget, "what --activation-budget says; empty: activations are kept");
   visit("precision", c.precision, "of matrix products, beside fp32 weights: bf16, fp16, fp32, or auto (bf16 where the hardware has it)");
   visit("loss_scaling", c.loss_scaling, "by GradScaler's rules: on, off, or auto (with fp16)");
   visit("initial_loss_scale", c.initial_loss_scale, "what it begins with; halved by gradients that are not finite");

@@ -46,15 +46,17 @@ Result<torch::Device> open_device(const std::string& name, const ProcessPlace& p
   if (name == "cpu") return torch::Device(torch::kCPU);
   if (!torch::cuda::is_available()) return Error{"'device' is cuda, but this libtorch sees no CUDA device"};
   const auto cards = static_cast<int>(torch::cuda::device_count());
-  if (place.local_size > cards) {
-    return Error{"'device' is cuda, and each of the " + std::to_string(place.local_size) +
-                 " processes on this machine needs a CUDA device of its own, found " + std::to_string(cards)};
+  // A launcher may show each process its own card alone.
+  const int card = cards == 1 ? 0 : place.local_rank;
+  if (card >= cards) {
+    return Error{"'device' is cuda, and this process is number " + std::to_string(card) +
+                 " on its machine (LOCAL_RANK, from 0), whose CUDA devices are " + std::to_string(cards)};
   }
   if (place.size > 1 && !has_nccl()) {
     return Error{"'device' is cuda, but this build cannot train on it in several processes: it found no NCCL, "
-                 "or a libtorch without it"};
+                 "a libtorch without it, or now one with another version"};
   }
-  return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(place.local_rank));
+  return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(card));
 }
 
 std::string describe(const RunSetup& setup, const PreparedData& data) {
@@ -122,11 +124,8 @@ Result<TrainReport> run_training(const TrainRequest& whole_request) {
   request.quiet = request.quiet || place.rank > 0;
   RF_TRY(RunSetup setup, set_up_run(request));
   RF_TRY(const torch::Device device, open_device(setup.recipe.device, place));
-  if (request.activation_budget && !device.is_cpu()) {
-    return Error{"--activation-budget measures the CPU's memory and needs device=cpu, found " + setup.recipe.device};
-  }
   RF_TRY_VOID(check_precision(setup.recipe, device));
-  if (const std::string doubt = doubts_precision(setup.recipe, device); !doubt.empty()) remark(request, doubt);
+  if (const std::string doubt = doubts_precision(setup.recipe, device); !doubt.empty() && !setup.resume_from) remark(request, doubt);
   // Said even where it is all of them: libtorch's own default depends on how it was built.
   at::set_num_threads(request.threads > 0 ? request.threads : std::max(1, usable_processors() / place.local_size));
   RF_TRY(Processes processes, Processes::join(place));
@@ -153,6 +152,7 @@ Result<TrainReport> run_training(const TrainRequest& whole_request) {
   if (resume_from) {
     RF_TRY_VOID(run.restore(*resume_from));
     remark(request, "resuming from " + resume_from->string());
+    run.compare_step_size();
   }
   RF_TRY_VOID(run.find_teacher());
   return run.train();

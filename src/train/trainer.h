@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/result.h"
-#include "plan/recompute_plan.h"
 
 namespace ringflash {
 
@@ -23,7 +22,6 @@ struct TrainRequest {
   /// key = value, of the recipe (train_config.h) or of the model (config.json's keys).
   std::vector<std::pair<std::string, std::string>> settings;
   bool resume = false;  ///< go on from `out`'s newest checkpoint, or start where there is none
-  std::optional<ActivationBudget> activation_budget;  ///< layers keep less, so that activations stay within it
   int threads = 0;      ///< 0: all processors
   bool quiet = false;   ///< no progress bar, no remarks
 };

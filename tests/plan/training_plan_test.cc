@@ -116,12 +116,37 @@ TEST(PlanTraining, BudgetsTradeBytesForOperations) {
 
 TEST(FitMemory, StopsAtTheFirstThatFits) {
   const TrainingPlan plan = plan_training(nano(), {});
-  EXPECT_EQ(fit_memory(nano(), plan.peak()).attempts.size(), 1u);
-  const Fit less = fit_memory(nano(), plan.peak() - 1);
+  const auto enough = static_cast<int64_t>(static_cast<double>(plan.peak()) / (1 - kSpareMemory)) + 1;
+  EXPECT_EQ(fit_memory(nano(), enough).attempts.size(), 1u);
+  const Fit less = fit_memory(nano(), enough - 10);
   ASSERT_EQ(less.attempts.size(), 2u);
   EXPECT_TRUE(less.fits);
-  EXPECT_LE(less.plan().peak(), plan.peak() - 1);
+  EXPECT_LT(less.plan().peak(), plan.peak());
   EXPECT_EQ(less.plan().setup.optimizer_bits, 32);
+}
+
+// What is printed as --activation-budget gives the very plan that was said to fit.
+TEST(FitMemory, NamesTheBudgetThatFits) {
+  const int64_t memory = plan_training(nano(), {}).peak() * 8 / 10;
+  const Fit fit = fit_memory(nano(), memory);
+  ASSERT_TRUE(fit.fits);
+  const int budget = fit.attempts.back().budget;
+  EXPECT_GT(budget, 1);
+  EXPECT_LT(budget, 100);
+  const TrainingPlan same = plan_training(fit.plan().setup, ActivationBudget{.bytes = {}, .share = budget / 100.0});
+  EXPECT_EQ(same.peak(), fit.plan().peak());
+  EXPECT_EQ(same.levels, fit.plan().levels);
+  EXPECT_LE(same.peak(), usable_memory(memory));
+}
+
+TEST(FitMemory, RecomputesNothingOnAGpu) {
+  TrainingSetup setup = nano();
+  setup.on_cpu = false;
+  const Fit fit = fit_memory(setup, plan_training(setup, {}).peak() * 7 / 10);
+  for (const FitAttempt& attempt : fit.attempts) {
+    EXPECT_EQ(attempt.budget, 100);
+    EXPECT_EQ(attempt.plan.macs_again, 0);
+  }
 }
 
 TEST(FitMemory, SaysHowManyLayersFit) {

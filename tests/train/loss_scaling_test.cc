@@ -1,8 +1,8 @@
 // Training with a scaled loss: nothing else changes, overflows are outlived, and resuming finds the scale.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,7 +51,7 @@ TEST_F(LossScaling, LeavesTheRunAsItIs) {
   EXPECT_EQ(logged(scaled, "loss_scale"), std::vector<double>(8, 65536));
 }
 
-// The squares of gradients so large are no fp32 numbers, and soon are none again where each good step doubles the scale.
+// Gradients so large are no fp32 numbers, or their squares are not; and where each good step doubles the scale, soon none again.
 TEST_F(LossScaling, HalvesWhatOverflowsAndResumesThere) {
   const double start = 0x1p100;
   TrainRequest request = this->request("run", {{"precision", "fp32"}, {"loss_scaling", "on"}, {"loss_scale_growth_steps", "1"},
@@ -60,11 +60,13 @@ TEST_F(LossScaling, HalvesWhatOverflowsAndResumesThere) {
   const fs::path out = run(request);
   const std::vector<double> scales = logged(out, "loss_scale"), losses = logged(out, "loss");
   ASSERT_EQ(scales.size(), 24u);
-  EXPECT_LT(scales[0], start);
+  ASSERT_LT(scales[0], start);
   EXPECT_EQ(std::exp2(std::round(std::log2(scales[0]))), scales[0]);
-  EXPECT_GT(*std::max_element(scales.begin(), scales.end()), *std::min_element(scales.begin(), scales.end()));
   EXPECT_LT(losses.back(), losses.front());
-  EXPECT_NE(read_file(out / "metrics.jsonl").value().find("gradients overflow at a loss scale of"), std::string::npos);
+  int overflows = 0;
+  std::istringstream lines(read_file(out / "metrics.jsonl").value());
+  for (std::string line; std::getline(lines, line);) overflows += line.find("gradients overflow at a loss scale of") != std::string::npos;
+  EXPECT_GT(overflows, std::log2(start / scales[0]));
 
   fs::remove_all(out / "checkpoint-24");
   request.resume = true;
