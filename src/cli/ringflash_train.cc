@@ -13,6 +13,7 @@
 #include "cli/ringflash_train_compress.h"
 #include "cli/ringflash_train_bench.h"
 #include "model/presets.h"
+#include "plan/recompute_plan.h"
 #include "train/tensor_memory.h"
 #include "train/train_config.h"
 #include "train/trainer.h"

@@ -34,6 +34,22 @@ TEST(Plan, AnswersEitherWayWithSuccess) {
   EXPECT_NE(no.out.find("layers fit"), std::string::npos) << no.out;
 }
 
+// The question of docs/plan.md: 6.1 G weights at 16K in 40 GB do not, with weights shared by pairs of layers they do.
+TEST(Plan, AnswersForSixBillion) {
+  const std::vector<std::string> question = {"plan", "--config", SIX_BILLION, "--memory", "40G", "--json"};
+  const auto alone = one_object(run_ringflash(question));
+  EXPECT_GT(alone["plan"]["parameters"], int64_t{6'000'000'000});
+  EXPECT_EQ(alone["fits"], false);
+  EXPECT_TRUE(alone["train_options"].is_null());
+  std::vector<std::string> shared = question;
+  shared.insert(shared.end(), {"--set", "sharing_group_size=2", "--set", "sharing_rank=64"});
+  const auto answer = one_object(run_ringflash(shared));
+  EXPECT_EQ(answer["fits"], true);
+  const std::string options = answer["train_options"];
+  EXPECT_EQ(options.rfind("--seq 16384 --activation-budget ", 0), 0u) << options;
+  EXPECT_NE(options.find("% --set optimizer_bits=8"), std::string::npos) << options;
+}
+
 TEST(Plan, NamesWhatIsWrong) {
   const Outcome memory = run_ringflash({"plan", "--memory", "40X"});
   EXPECT_EQ(memory.exit_code, 2);

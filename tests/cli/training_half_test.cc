@@ -105,6 +105,25 @@ TEST_F(TrainingHalf, HelpShowsTheRecipe) {
   }
 }
 
+// The article's table: what a run writes down where nothing else was asked for.
+TEST_F(TrainingHalf, DefaultsAreWrittenDown) {
+  write_prose();
+  const Outcome outcome = train({"--activation-budget", "40%", "--set", "sparsity=fine"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NE(outcome.err.find("activations     layers  kept a layer"), std::string::npos) << outcome.err;
+  const auto recipe = nlohmann::json::parse(read_file(directory_ / "run/checkpoint-2/trainer_state/train_config.json").value());
+  EXPECT_EQ(recipe["warmup_ratio"], 0.05);
+  EXPECT_EQ(recipe["lr_scheduler_type"], "cosine");
+  EXPECT_EQ(recipe["l1"], 0.01);
+  EXPECT_EQ(recipe["max_grad_norm"], 1.0);
+  EXPECT_EQ(recipe["activation_budget"], "40%");
+  EXPECT_TRUE(recipe["precision"] == "bf16" || recipe["precision"] == "fp32") << recipe["precision"];
+  const std::string report = read_file(directory_ / "run/report.html").value();
+  for (const char* title : {"Loss, nats per token", "Tokens a second", "Peak memory", "Learning rate"}) {
+    EXPECT_NE(report.find(title), std::string::npos) << title;
+  }
+}
+
 TEST_F(TrainingHalf, WrongUsage) {
   for (const Arguments& arguments : {Arguments{"train"}, Arguments{"train", "--data", "x"},
                                      Arguments{"train", "--data", "x", "--out", "y", "--steps", "many"},

@@ -63,6 +63,10 @@ TEST_F(RunReport, FiguresEqualTheLogs) {
       log({{"step", step}, {"loss", loss}, {"learning_rate", 1e-4}, {"grad_norm", 1.5 / step}, {"tokens", 1024 * step},
            {"tokens_per_s", 1000.0 + step}, {"seconds", step}, {"peak_memory", 123456789}});
     }
+    if (step % 250 == 0 && step > 0) {
+      log({{"step", step}, {"mask_kept", 400 - step / 10}, {"mask_weights", 400}, {"mask_regrown", 11}, {"mask_pruned", 9},
+           {"mask_kept_energy", 0.9}});
+    }
     if (step % 100 == 0) {
       heldout.push_back(loss + (step == 700 ? -2 : 0.1));
       log({{"step", step}, {"heldout_loss", heldout.back()}, {"heldout_bits_per_byte", heldout.back() / 3},
@@ -80,10 +84,12 @@ TEST_F(RunReport, FiguresEqualTheLogs) {
   EXPECT_NE(html.find("loss &lt; nan &amp;"), std::string::npos);
   EXPECT_NE(html.find("a &lt;run&gt; &amp;"), std::string::npos);
   for (const char* title :
-       {"Learning rate", "Gradient norm", "Tokens a second", "Peak memory", "Held-out bits per byte"}) {
+       {"Loss, nats per token", "Learning rate", "Gradient norm", "Tokens a second", "Peak memory", "Held-out bits per byte", "Sparsity",
+        "Weights whose masks changed"}) {
     EXPECT_NE(html.find(title), std::string::npos) << title;
   }
-  EXPECT_EQ(html.find("Sparsity"), std::string::npos) << "nothing was logged of it";
+  EXPECT_TRUE(holds(values, 0.25)) << "sparsity in the end";
+  EXPECT_EQ(html.find("Loss scale"), std::string::npos) << "nothing was logged of it";
   for (const char* outside : {"http", "<script", "url("}) EXPECT_EQ(html.find(outside), std::string::npos) << outside;
 }
 

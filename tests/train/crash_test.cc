@@ -111,7 +111,7 @@ void Crash::survive_kills(int threads) {
   const std::vector<std::string> expected = history(undisturbed.out);
 
   Rng rng(static_cast<uint64_t>(threads));
-  int kills = 0, finished = 0;
+  int kills = 0, finished = 0, amid_steps = 0;
   while (kills < kKills) {
     const pid_t child = start(request_);
     std::this_thread::sleep_for(std::chrono::duration<double>(0.6 * whole * rng.uniform()));
@@ -120,6 +120,7 @@ void Crash::survive_kills(int threads) {
     expect_readable_checkpoints();
     if (WIFSIGNALED(status)) {
       ++kills;
+      amid_steps += open_checkpoint(out_).ok();
       continue;
     }
     ASSERT_EQ(status, 0) << read_file(error_).value();
@@ -132,6 +133,7 @@ void Crash::survive_kills(int threads) {
   const fs::path best = "best/model.safetensors";
   EXPECT_EQ(read_file(out_ / best).value(), read_file(undisturbed.out / best).value());
   RecordProperty("finished", finished);
+  EXPECT_GE(amid_steps, kKills / 4) << "kills that came after a checkpoint";
 }
 
 TEST_F(Crash, KilledRunsOfOneThreadLoseNothing) { survive_kills(1); }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <csignal>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -123,24 +124,42 @@ TEST_F(ProcessesRun, RefusesSlicesThatDoNotFit) {
 
 TEST_F(ProcessesRun, AnotherNumberOfThemGoesOn) {
   if (!has_processes()) GTEST_SKIP() << "no gloo";
-  run_all(request("run", 4, 2, "fp32"), 2);
-  run_all(request("run", 8, 2, "fp32"), 1);
-  EXPECT_EQ(losses(directory_ / "run").size(), 8u);
+  // Half of the run in two processes, the other in one with twice the batch: the rows of each step stay the same. The
+  // learning rate is constant, for max_steps changes.
+  const auto part = [&](int steps, int batch) {
+    TrainRequest run = request("run", steps, batch, "fp32");
+    run.settings.insert(run.settings.end(), {{"lr_scheduler_type", "constant"}, {"warmup_ratio", "0"}});
+    return run;
+  };
+  TrainRequest whole = part(8, 4);
+  whole.out = directory_ / "constant";
+  run_all(whole, 1);
+  run_all(part(4, 2), 2);
+  run_all(part(8, 4), 1);
+  const std::vector<double> expected = losses(whole.out), found = losses(directory_ / "run");
+  ASSERT_EQ(expected.size(), 8u);
+  ASSERT_EQ(found.size(), 8u);
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-4) << i;
 }
 
 TEST_F(ProcessesRun, EndTogetherWhenOneIsKilled) {
   if (!has_processes()) GTEST_SKIP() << "no gloo";
-  const int port = free_port();
-  const TrainRequest run = request("killed", 100000, 2, "fp32");
-  const pid_t first = start(run, 0, 2, port), second = start(run, 1, 2, port);
-  while (!fs::exists(run.out / "checkpoint-4")) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  ::kill(second, SIGKILL);
-  EXPECT_TRUE(WIFSIGNALED(wait_for(second)));
-  const Stopwatch stopwatch;
-  const int status = wait_for(first);
-  EXPECT_LT(stopwatch.seconds(), 30);
-  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
-  EXPECT_NE(read_file(error_file(0)).value().find("another of the processes has ended"), std::string::npos);
+  for (const int victim : {0, 1}) {
+    SCOPED_TRACE("the killed one's rank is " + std::to_string(victim));
+    const int port = free_port();
+    const TrainRequest run = request(victim == 0 ? "first" : "second", 100000, 2, "fp32");
+    const std::array children = {start(run, 0, 2, port), start(run, 1, 2, port)};
+    const size_t killed = static_cast<size_t>(victim), other = 1 - killed;
+    while (!fs::exists(run.out / "checkpoint-4")) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    ::kill(children[killed], SIGKILL);
+    EXPECT_TRUE(WIFSIGNALED(wait_for(children[killed])));
+    const Stopwatch stopwatch;
+    const int status = wait_for(children[other]);
+    EXPECT_LT(stopwatch.seconds(), 30);
+    ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+    const std::string error = read_file(error_file(static_cast<int>(other))).value();
+    EXPECT_NE(error.find("another of the processes has ended"), std::string::npos) << error;
+  }
 }
 
 const char* lookup(const char* name) {

@@ -33,7 +33,8 @@ struct Case {
   int size;
 };
 
-/// The loss and all gradients, one after the other, of the slice of one of `size` processes, summed over all of them.
+/// Of the slice of one of `size` processes, summed over all of them: the loss and each parameter's gradient, one after the
+/// other, each behind its number of values.
 std::vector<double> gradients(const Case& c, int size) {
   at::set_num_threads(1);
   const ModelConfig config = config_of(c.kind);
@@ -47,14 +48,34 @@ std::vector<double> gradients(const Case& c, int size) {
   Tensor loss = model->loss_sum(slice.of(ids), slice.of(torch::roll(ids, -1)), kBounds, c.compute);
   loss.backward();
   std::vector<Tensor> parts = {loss.detach().reshape({1})};
-  for (const auto& item : model->named_parameters()) parts.push_back(item.value().grad().flatten());
-  Tensor sums = torch::cat(parts).contiguous();
-  all.sum(sums);
-  const auto* values = sums.data_ptr<float>();
-  return {values, values + sums.numel()};
+  for (const auto& item : model->named_parameters()) parts.push_back(item.value().grad().flatten().contiguous());
+  std::vector<double> values;
+  for (Tensor& part : parts) {
+    all.sum(part);
+    values.push_back(static_cast<double>(part.numel()));
+    values.insert(values.end(), part.data_ptr<float>(), part.data_ptr<float>() + part.numel());
+  }
+  return values;
 }
 
-/// Root mean square of the difference between one process's gradients and those of several, relative to theirs.
+/// Root mean square of the difference, relative to the values', of each part that gradients() gave.
+void expect_close_parts(const std::vector<double>& whole, const std::vector<double>& sliced, double tolerance) {
+  ASSERT_EQ(whole.size(), sliced.size());
+  size_t parts = 0;
+  for (size_t begin = 0; begin < whole.size(); ++parts) {
+    ASSERT_EQ(whole[begin], sliced[begin]);
+    const size_t end = begin + 1 + static_cast<size_t>(whole[begin]);
+    double norm = 0, off = 0;
+    for (size_t i = begin + 1; i < end; ++i) {
+      norm += whole[i] * whole[i];
+      off += (whole[i] - sliced[i]) * (whole[i] - sliced[i]);
+    }
+    EXPECT_LE(std::sqrt(off), tolerance * std::sqrt(norm)) << "part " << parts;
+    begin = end;
+  }
+  EXPECT_GT(parts, 10u);
+}
+
 void expect_same_gradients(const Case& c, double tolerance) {
   const testing::TemporaryDirectory directory;
   const auto run = [&](int processes) {
@@ -79,14 +100,7 @@ void expect_same_gradients(const Case& c, double tolerance) {
     return values;
   };
   const std::vector<double> whole = read("1-0"), sliced = read(std::to_string(c.size) + "-0");
-  ASSERT_EQ(whole.size(), sliced.size());
-  ASSERT_GT(whole.size(), 1000u);
-  double norm = 0, off = 0;
-  for (size_t i = 0; i < whole.size(); ++i) {
-    norm += whole[i] * whole[i];
-    off += (whole[i] - sliced[i]) * (whole[i] - sliced[i]);
-  }
-  EXPECT_LT(std::sqrt(off), tolerance * std::sqrt(norm));
+  expect_close_parts(whole, sliced, tolerance);
 }
 
 // A key or a gradient that goes astray changes the first digits. Otherwise sums are in another order: in fp32 off by a few

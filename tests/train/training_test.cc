@@ -108,51 +108,27 @@ TEST_F(Training, EightBitMomentsLearnAlikeAndResumeToTheBit) {
   EXPECT_NE(failure(request).find("optimizer_bits"), std::string::npos);
 }
 
-TEST_F(Training, ScalingTheLossChangesNothing) {
-  TrainRequest request = small_run(data_, out_, 12);
-  request.settings.insert(request.settings.end(), {{"precision", "fp32"}, {"save_steps", "5"}});
+// What is computed again is what was computed, whatever is kept; a resumed run need not be told again.
+TEST_F(Training, AnActivationBudgetChangesNothingAndIsRemembered) {
+  TrainRequest request = small_run(data_, out_, 6);
+  request.settings.insert(request.settings.end(), {{"save_steps", "3"}, {"eval_tokens", "512"}});
   run(request);
-  const std::vector<double> plain = losses(out_);
-  EXPECT_TRUE(logged(out_, "loss_scale").empty());
+  const std::vector<double> kept = losses(out_);
 
-  request.out = directory_ / "scaled";
-  request.settings.insert(request.settings.end(), {{"loss_scaling", "on"}, {"loss_scale_growth_steps", "3"}});
+  request.out = directory_ / "again";
+  request.settings.emplace_back("activation_budget", "30%");
   run(request);
-  EXPECT_EQ(losses(request.out), plain) << "powers of two round nothing";
-  const std::vector<double> scales = logged(request.out, "loss_scale");
-  for (size_t i = 0; i < 12; ++i) EXPECT_EQ(scales[i], std::ldexp(65536, static_cast<int>(i / 3)));
+  EXPECT_EQ(losses(request.out), kept);
 
-  fs::remove_all(request.out / "checkpoint-12");
+  fs::remove_all(request.out / "checkpoint-6");
+  request.settings.clear();
   request.resume = true;
   run(request);
-  EXPECT_EQ(losses(request.out), plain);
-  EXPECT_EQ(logged(request.out, "loss_scale"), scales);
-}
-
-TEST_F(Training, OverflowsHalveTheScaleAndAreNoBadBatches) {
-  TrainRequest request = small_run(data_, out_, 3);
-  // Squares of gradients this large do not fit into fp32.
-  request.settings.insert(request.settings.end(), {{"precision", "fp32"}, {"loss_scaling", "on"},
-                          {"initial_loss_scale", "1180591620717411303424"}, {"max_bad_batches", "2"}});
-  run(request);
-  std::istringstream log(read_file(out_ / "metrics.jsonl").value());
-  int skipped = 0;
-  for (std::string line; std::getline(log, line);) {
-    if (line.find("gradients overflow at a loss scale of ") != std::string::npos) ++skipped;
-  }
-  EXPECT_GT(skipped, 2);
-  EXPECT_EQ(logged(out_, "loss_scale"), std::vector<double>(3, std::ldexp(1, 70 - skipped)));
-}
-
-TEST_F(Training, Fp16TrainsOrSaysWhyNot) {
-  TrainRequest request = small_run(data_, out_, 2);
-  request.settings.emplace_back("precision", "fp16");
-  const Result<TrainReport> report = run_training(request);
-  if (report) {
-    EXPECT_EQ(logged(out_, "loss_scale").size(), 2u);
-  } else {
-    EXPECT_NE(report.error().message.find("'precision' is fp16"), std::string::npos) << report.error().message;
-  }
+  EXPECT_EQ(losses(request.out), kept);
+  EXPECT_NE(read_file(request.out / "checkpoint-6/trainer_state/train_config.json").value().find("\"activation_budget\": \"30%\""),
+            std::string::npos);
+  request.settings = {{"activation_budget", "lots"}};
+  EXPECT_NE(failure(request).find("'activation_budget': expected bytes"), std::string::npos);
 }
 
 TEST_F(Training, TheBestIsKept) {
