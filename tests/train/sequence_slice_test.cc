@@ -104,8 +104,10 @@ void expect_same_gradients(const Case& c, double tolerance) {
 }
 
 // A key or a gradient that goes astray changes the first digits. Otherwise sums are in another order: in fp32 off by a few
-// u = 6e-8 for each of some hundred terms, in bf16, where gradients of keys are rounded before and after, by u = 2^-9.
-constexpr double kFp32 = 1e-5, kBf16 = 0x1p-7;
+// u = 6e-8 for each of some hundred terms. In bf16 what flows is rounded some ten times a layer, by u = 2^-9 / sqrt(3) on
+// average, and the runs differ in all of that: sqrt(2 * 20) of them are 2^-7.2, and four times that is allowed, for some
+// gradients are small differences, and libtorch sums in bf16 where processors do not multiply it.
+constexpr double kFp32 = 1e-5, kBf16 = 0x1p-5;
 
 TEST(SequenceSlice, RingLayersHaveTheGradientsOfOneProcess) {
   if (!has_processes()) GTEST_SKIP() << "no gloo";
