@@ -40,6 +40,7 @@ def measured(args, name, options):
     prepared = args.out / "data"
     if prepared.exists():
         shutil.copytree(prepared, run / "data")
+    options = ["--set", f"precision={args.precision}"] + options
     command = [args.ringflash, "train", "--data", args.data, "--out", run, "--steps", str(args.steps), "--threads",
                str(args.threads), "--set", "vocab_size=8192", "--set", "eval_tokens=8192"] + options
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
@@ -51,7 +52,8 @@ def measured(args, name, options):
 
 
 def planned(args, options):
-    command = [args.ringflash, "plan", "--json", "--set", "vocab_size=8192"] + options
+    command = [args.ringflash, "plan", "--json", "--set", "vocab_size=8192"]
+    command += options if "--precision" in options else ["--precision", args.precision] + options
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
@@ -62,6 +64,8 @@ def main():
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="bf16", help="of cases that do not name one: fp32 is faster where processors do "
+                        "not multiply bf16")
     parser.add_argument("--only", help="cases whose names contain this")
     args = parser.parse_args()
     print("| run | weights, moments, masks | activations | a step's most | planned peak | measured | error |")

@@ -110,7 +110,7 @@ std::string train_options(const FitAttempt& attempt) {
 void add_answer(const Fit& fit, int64_t memory, PlanTable& table) {
   const int64_t usable = usable_memory(memory);
   table.line();
-  table.line("Does it fit " + bytes_text(memory) + ", a twentieth kept free?");
+  table.line("Does it fit " + bytes_text(memory) + ", 8 % kept free?");
   for (const FitAttempt& attempt : fit.attempts) {
     const std::string verdict = attempt.fits ? "fits" : bytes_text(attempt.plan.peak() - usable) + " too much";
     table.row(("  " + attempt.change).c_str(), attempt.plan.peak(), verdict);
