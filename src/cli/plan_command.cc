@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -95,7 +96,7 @@ void add_plan(const TrainingPlan& plan, PlanTable& table) {
 /// The options of `ringflash train` that make a setup the attempt's.
 std::string train_options(const FitAttempt& attempt) {
   const TrainingSetup& setup = attempt.plan.setup;
-  std::string text;
+  std::string text = "--seq " + std::to_string(setup.sequence);
   const auto set = [&](const char* key, const std::string& value) { text += std::string(" --set ") + key + "=" + value; };
   if (attempt.budget < 100) text += " --activation-budget " + std::to_string(attempt.budget) + "%";
   if (setup.optimizer_bits != 32) set("optimizer_bits", std::to_string(setup.optimizer_bits));
@@ -110,7 +111,7 @@ std::string train_options(const FitAttempt& attempt) {
 void add_answer(const Fit& fit, int64_t memory, PlanTable& table) {
   const int64_t usable = usable_memory(memory);
   table.line();
-  table.line("Does it fit " + bytes_text(memory) + ", 8 % kept free?");
+  table.line("Does it fit " + bytes_text(memory) + ", " + std::to_string(std::lround(100 * kSpareMemory)) + " % kept free?");
   for (const FitAttempt& attempt : fit.attempts) {
     const std::string verdict = attempt.fits ? "fits" : bytes_text(attempt.plan.peak() - usable) + " too much";
     table.row(("  " + attempt.change).c_str(), attempt.plan.peak(), verdict);
@@ -118,7 +119,7 @@ void add_answer(const Fit& fit, int64_t memory, PlanTable& table) {
   const TrainingPlan& plan = fit.plan();
   if (fit.fits) {
     table.line("Yes, with " + settings_text(plan.setup) + "; " + levels_text(plan.levels) + ":");
-    table.line("  ringflash train ... --seq " + std::to_string(plan.setup.sequence) + train_options(fit.attempts.back()));
+    table.line("  ringflash train ... " + train_options(fit.attempts.back()));
     return;
   }
   const int64_t standing = plan.weights + plan.gradients + plan.moments;
@@ -169,7 +170,7 @@ ordered_json to_json(const Fit& fit, int64_t memory) {
   return {{"memory", memory},
           {"fits", fit.fits},
           {"attempts", attempts},
-          {"train_options", fit.fits ? ordered_json("--seq " + std::to_string(fit.plan().setup.sequence) + train_options(fit.attempts.back()))
+          {"train_options", fit.fits ? ordered_json(train_options(fit.attempts.back()))
                                      : ordered_json(nullptr)},
           {"layers_that_fit", fit.fits ? ordered_json(nullptr) : ordered_json(fit.layers_that_fit)},
           {"parameters_that_fit", fit.fits ? ordered_json(nullptr) : ordered_json(fit.parameters_that_fit)},

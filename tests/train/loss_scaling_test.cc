@@ -9,48 +9,34 @@
 #include "base/file.h"
 #include "expect_close.h"
 #include "run_support.h"
-#include "temporary_directory.h"
 
 namespace ringflash {
 namespace {
 
-namespace fs = std::filesystem;
 using testing::logged;
+using testing::losses;
 using testing::small_run;
 
-std::vector<double> logged_losses(const fs::path& run) { return logged(run, "loss"); }
-
-class LossScaling : public ::testing::Test {
- protected:
-  void SetUp() override { testing::write_corpus(data_, 12, 8000); }
-
-  static void run(const TrainRequest& request) {
-    const Result<TrainReport> report = run_training(request);
-    EXPECT_TRUE(report.ok()) << report.error().message;
-  }
-
-  const testing::TemporaryDirectory directory_{testing::memory_folder()};
-  const fs::path data_ = directory_ / "data", out_ = directory_ / "run";
-};
+using LossScaling = testing::SmallRuns;
 
 TEST_F(LossScaling, ChangesNothing) {
   TrainRequest request = small_run(data_, out_, 12);
   request.settings.insert(request.settings.end(), {{"precision", "fp32"}, {"save_steps", "5"}});
   run(request);
-  const std::vector<double> plain = logged_losses(out_);
+  const std::vector<double> plain = losses(out_);
   EXPECT_TRUE(logged(out_, "loss_scale").empty());
 
   request.out = directory_ / "scaled";
   request.settings.insert(request.settings.end(), {{"loss_scaling", "on"}, {"loss_scale_growth_steps", "3"}});
   run(request);
-  EXPECT_EQ(logged_losses(request.out), plain) << "powers of two round nothing";
+  EXPECT_EQ(losses(request.out), plain) << "powers of two round nothing";
   const std::vector<double> scales = logged(request.out, "loss_scale");
   for (size_t i = 0; i < 12; ++i) EXPECT_EQ(scales[i], std::ldexp(65536, static_cast<int>(i / 3)));
 
-  fs::remove_all(request.out / "checkpoint-12");
+  std::filesystem::remove_all(request.out / "checkpoint-12");
   request.resume = true;
   run(request);
-  EXPECT_EQ(logged_losses(request.out), plain);
+  EXPECT_EQ(losses(request.out), plain);
   EXPECT_EQ(logged(request.out, "loss_scale"), scales);
 }
 
@@ -83,8 +69,8 @@ TEST_F(LossScaling, Fp16TrainsAsFp32DoesOrSaysWhyNot) {
   request.settings.back().second = "fp32";
   run(request);
   // Products of 11 bits: the losses of eight steps stay as near as the weights, which round by 2^-11 each.
-  const std::vector<double> half = logged_losses(out_);
-  testing::expect_close(std::vector<float>(half.begin(), half.end()), logged_losses(request.out), {.relative = 8 * 0x1p-11});
+  const std::vector<double> half = losses(out_);
+  testing::expect_close(std::vector<float>(half.begin(), half.end()), losses(request.out), {.relative = 8 * 0x1p-11});
 }
 
 }  // namespace

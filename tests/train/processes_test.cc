@@ -6,8 +6,6 @@
 #include <array>
 #include <csignal>
 #include <map>
-#include <nlohmann/json.hpp>
-#include <sstream>
 #include <thread>
 
 #include "base/stopwatch.h"
@@ -20,17 +18,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::free_port;
+using testing::losses;
 using testing::wait_for;
-
-std::vector<double> losses(const fs::path& run) {
-  std::vector<double> all;
-  std::istringstream text(read_file(run / "metrics.jsonl").value());
-  for (std::string line; std::getline(text, line);) {
-    const auto json = nlohmann::json::parse(line);
-    if (json.contains("loss") && json.contains("learning_rate")) all.push_back(json["loss"]);
-  }
-  return all;
-}
 
 /// This process never starts libtorch's threads, so that its forks may.
 class ProcessesRun : public ::testing::Test {

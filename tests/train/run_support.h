@@ -1,6 +1,8 @@
 // A small training run on invented text.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -9,6 +11,7 @@
 
 #include "base/file.h"
 #include "support/prose.h"
+#include "temporary_directory.h"
 #include "train/trainer.h"
 
 namespace ringflash::testing {
@@ -45,5 +48,22 @@ inline std::vector<double> logged(const std::filesystem::path& run, const std::s
   }
   return values;
 }
+
+inline std::vector<double> losses(const std::filesystem::path& run) { return logged(run, "loss"); }
+
+/// Runs on a text of 12 documents.
+class SmallRuns : public ::testing::Test {
+ protected:
+  void SetUp() override { write_corpus(data_, 12, 8000); }
+
+  static TrainReport run(const TrainRequest& request) {
+    const Result<TrainReport> report = run_training(request);
+    EXPECT_TRUE(report.ok()) << report.error().message;
+    return report ? *report : TrainReport{};
+  }
+
+  const TemporaryDirectory directory_{memory_folder()};
+  const std::filesystem::path data_ = directory_ / "data", out_ = directory_ / "run";
+};
 
 }  // namespace ringflash::testing

@@ -18,28 +18,16 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::logged;
+using testing::losses;
 using testing::small_run;
 
-std::vector<double> losses(const fs::path& run) { return logged(run, "loss"); }
-
-class Training : public ::testing::Test {
+class Training : public testing::SmallRuns {
  protected:
-  void SetUp() override { testing::write_corpus(data_, 12, 8000); }
-
-  TrainReport run(const TrainRequest& request) {
-    const Result<TrainReport> report = run_training(request);
-    EXPECT_TRUE(report.ok()) << report.error().message;
-    return report ? *report : TrainReport{};
-  }
-
   std::string failure(const TrainRequest& request) {
     const Result<TrainReport> report = run_training(request);
     EXPECT_FALSE(report.ok());
     return report ? "" : report.error().message;
   }
-
-  const testing::TemporaryDirectory directory_{testing::memory_folder()};
-  const fs::path data_ = directory_ / "data", out_ = directory_ / "run";
 };
 
 TEST_F(Training, LearnsAndWritesAWholeCheckpoint) {
