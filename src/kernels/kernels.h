@@ -174,8 +174,8 @@ struct Table {
                         float* scales);
 
   /// y[t, o] = sum_i x[t, i] * w[o, i] like matmul_f32, of activations rounded to 8 bits. Products within a block of
-  /// weights are summed exactly, and a token's result has the same bits in any batch and any range of outputs. Blocks
-  /// are of 32 weights along `in`, which is a multiple of 32.
+  /// weights are summed exactly, and a token's result has the same bits in any range of outputs and in any batch on the same
+  /// side of least_panel_tokens. Blocks are of 32 weights along `in`, which is a multiple of 32.
   void (*matmul_q8_0)(const Int8Tokens& x, const BlockQ8_0* w, float* y, int64_t y_stride, int64_t out_begin,
                       int64_t out_end);
   void (*matmul_q4_0)(const Int8Tokens& x, const BlockQ4_0* w, float* y, int64_t y_stride, int64_t out_begin,
@@ -187,6 +187,9 @@ struct Table {
   /// The same for superblocks of S4 or S8, all of the matrix's, and 16 outputs at a time.
   void (*matmul_sparse)(const Int8Tokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
                         int64_t y_stride, RowBlocks rows);
+
+  /// From so many tokens on, products in 8 bits sum in another order, sparse ones in the bitmap form alone; 0 if they never do.
+  int64_t least_panel_tokens;
 
   /// y = x / sqrt(mean(x^2) + eps) * gain, per row of [rows, width] (Zhang and Sennrich 2019).
   void (*rms_norm)(const float* x, const float* gain, float* y, int64_t rows, int64_t width, float eps);

@@ -74,19 +74,45 @@ std::vector<std::pair<const Table*, int64_t>> every_table_with(std::initializer_
   return pairs;
 }
 
+/// Products of the tokens [first, first + count) of `activations`, their rows in two ranges.
+std::vector<float> products(const Table& table, const Weights& w, const std::vector<float>& activations, int64_t first,
+                            int64_t count) {
+  const std::vector<float> some(activations.begin() + first * w.columns, activations.begin() + (first + count) * w.columns);
+  const Rounded x(table, some, count, w.columns);
+  std::vector<float> y(count * w.rows, kPoison);
+  w.multiply(table, x.view, w.bytes.data(), y.data(), w.rows, 0, 16);
+  w.multiply(table, x.view, w.bytes.data(), y.data(), w.rows, 16, w.rows);
+  return y;
+}
+
 TEST(MatmulInt8, ATokensBitsDependNeitherOnTheBatchNorOnTheRange) {
-  constexpr int64_t kTokens = 23, kRows = 40;
+  constexpr int64_t kTokens = 29, kRows = 40;
   for (const auto& [table, columns] : every_table_with({96, 192})) {
+    const int64_t least = table->least_panel_tokens;
     const std::vector<float> activations = random_activations(kTokens, columns, 10);
     const Rounded batch(*table, activations, kTokens, columns);
     for (const Weights& w : all_weights(kRows, columns)) {
-      std::vector<float> whole(kTokens * kRows), alone(kRows);
+      std::vector<float> whole(kTokens * kRows);
       w.multiply(*table, batch.view, w.bytes.data(), whole.data(), kRows, 0, kRows);
+      for (const int64_t count : {least > 0 ? least : 1, least > 0 ? least + 5 : 4}) {
+        for (int64_t t = 0; t + count <= kTokens; ++t) {
+          const std::vector<float> alone = products(*table, w, activations, t, count);
+          ASSERT_EQ(std::memcmp(alone.data(), whole.data() + t * kRows, alone.size() * sizeof(float)), 0)
+              << table->isa << " " << w.name << " tokens from " << t << " in batches of " << count;
+        }
+      }
+    }
+  }
+}
+
+TEST(MatmulInt8, NeitherDoTheyInFewTokens) {
+  constexpr int64_t kTokens = 7, kRows = 40;
+  for (const auto& [table, columns] : every_table_with({96, 192})) {
+    const std::vector<float> activations = random_activations(kTokens, columns, 15);
+    for (const Weights& w : all_weights(kRows, columns)) {
+      const std::vector<float> whole = products(*table, w, activations, 0, kTokens);
       for (int64_t t = 0; t < kTokens; ++t) {
-        const std::vector<float> row(activations.begin() + t * columns, activations.begin() + (t + 1) * columns);
-        const Rounded one(*table, row, 1, columns);
-        w.multiply(*table, one.view, w.bytes.data(), alone.data(), kRows, 0, 16);
-        w.multiply(*table, one.view, w.bytes.data(), alone.data(), kRows, 16, kRows);
+        const std::vector<float> alone = products(*table, w, activations, t, 1);
         ASSERT_EQ(std::memcmp(alone.data(), whole.data() + t * kRows, kRows * sizeof(float)), 0)
             << table->isa << " " << w.name << " token " << t;
       }

@@ -15,6 +15,7 @@ const Table kTable = {
     .matmul_q4_0 = matmul_q4_0,
     .matmul_q4_1 = matmul_q4_1,
     .matmul_sparse = matmul_sparse,
+    .least_panel_tokens = 0,
     .rms_norm = rms_norm,
     .swiglu = swiglu,
     .geglu = geglu,

@@ -5,11 +5,11 @@
 
 #include "kernels/kernels.h"
 #include "kernels/simd/block_tile-inl.h"
+#include "kernels/simd/panel_rows-inl.h"
 #include "kernels/simd/scratch-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
 
-inline constexpr int64_t kPanelRows = 16;
 inline constexpr int kPanelVecs = kPanelRows / kLanes, kPanelTokens = 4;
 
 /// From so many tokens on, turning rows round pays.
@@ -17,13 +17,6 @@ inline constexpr int64_t kLeastPanelTokens = 8;
 
 /// Panels that are turned round together, so that a tile of tokens meets them all: what half of an L2 cache holds.
 inline constexpr int64_t kPanelBytes = 192 << 10;
-
-/// A group of 16 rows as a format reads it: zeros where rows or inputs do not exist.
-struct RowGroup {
-  alignas(32) int8_t values[kPanelRows][kInt8Group] = {};
-  alignas(32) float scales[2][kPanelRows] = {};  ///< of either half of the inputs
-  alignas(32) float minima[2][kPanelRows] = {};
-};
 
 /// Weights from -8 to 7: a byte each, four inputs to a lane. Eight sums of two products with activations up to 255 fit
 /// in 16 bits.
@@ -59,6 +52,16 @@ struct PanelWords {
   }
 };
 
+template <typename Source>
+struct NumbersOf {
+  using Type = PanelWords;
+};
+template <typename Source>
+  requires Source::kNibbles
+struct NumbersOf<Source> {
+  using Type = PanelNibbles;
+};
+
 /// One group of a panel.
 template <typename Numbers>
 struct PanelGroup {
@@ -89,7 +92,7 @@ struct PanelGroup {
 /// A group of kPanelTokens tokens as a panel multiplies with them; tokens that do not exist are zeros.
 template <typename Source>
 struct TokenGroup {
-  alignas(32) typename Source::Numbers::Activation values[kPanelTokens][kInt8Group];  ///< 128 + q
+  alignas(32) typename NumbersOf<Source>::Type::Activation values[kPanelTokens][kInt8Group];  ///< 128 + q
   float scales[kPanelTokens];
   int32_t totals[2][kPanelTokens];  ///< of q, of either half, for formats with a minimum
 
@@ -119,11 +122,11 @@ struct TokenGroup {
   }
 };
 
-/// y[t, 0..15] = the products of a panel; `Source` says what kind it is: Numbers, kMinimum.
+/// y[t, 0..15] = the products of a panel; `Source` says what kind it is: kNibbles, kMinimum.
 template <typename Source>
-[[gnu::noinline]] void multiply_panel(const PanelGroup<typename Source::Numbers>* panel, int64_t groups,
+[[gnu::noinline]] void multiply_panel(const PanelGroup<typename NumbersOf<Source>::Type>* panel, int64_t groups,
                                       const TokenGroup<Source>* x, float (*y)[kPanelRows]) {
-  using Numbers = typename Source::Numbers;
+  using Numbers = typename NumbersOf<Source>::Type;
   Vec sums[2][kPanelTokens][kPanelVecs] = {};
   for (int64_t group = 0; group < groups; ++group) {
     const PanelGroup<Numbers>& w = panel[group];
@@ -152,9 +155,8 @@ template <typename Source>
           const Vec scales = w.scales[half][v] * scale;
           Vec& sum = sums[half][t][v];
           if constexpr (Source::kMinimum) {
-            // Values are less by 8 than the format has them.
             const VecI total = VecI{} + x[group].totals[half][t];
-            sum += __builtin_convertvector(dot + total * 8, Vec) * scales;
+            sum += __builtin_convertvector(dot + total * Source::kLess, Vec) * scales;
             sum += __builtin_convertvector(total, Vec) * scale * w.minima[half][v];
           } else {
             sum += __builtin_convertvector(dot, Vec) * scales;
@@ -166,6 +168,42 @@ template <typename Source>
   for (int t = 0; t < kPanelTokens; ++t) {
     for (int v = 0; v < kPanelVecs; ++v) {
       store(y[t] + v * kLanes, sums[0][t][v] + sums[1][t][v]);
+    }
+  }
+}
+
+/// y[t, o] for all tokens and o in [begin, end).
+template <typename Source>
+inline void multiply_panels(const Int8Tokens& x, const Source& source, float* y, int64_t y_stride, int64_t begin,
+                            int64_t end) {
+  using Group = PanelGroup<typename NumbersOf<Source>::Type>;
+  using Tokens = TokenGroup<Source>;
+  const int64_t groups = x.groups(), fit = kPanelBytes / (groups * static_cast<int64_t>(sizeof(Group)));
+  const int64_t panels = fit < 1 ? 1 : fit > 8 ? 8 : fit;
+  constexpr int64_t kGroupFloats = sizeof(Group) / sizeof(float), kTokenFloats = sizeof(Tokens) / sizeof(float);
+  Scratch scratch((panels * kGroupFloats + kTokenFloats) * groups);
+  auto* packed = reinterpret_cast<Group*>(scratch.take(panels * groups * kGroupFloats));
+  auto* tokens = reinterpret_cast<Tokens*>(scratch.take(groups * kTokenFloats));
+  const auto rows_from = [&](int64_t row) { return end - row < kPanelRows ? end - row : kPanelRows; };
+  for (int64_t from = begin; from < end; from += panels * kPanelRows) {
+    const int64_t to = from + panels * kPanelRows < end ? from + panels * kPanelRows : end;
+    Group* next = packed;
+    for (int64_t row = from; row < to; row += kPanelRows) {
+      for (int64_t group = 0; group < groups; ++group) {
+        RowGroup rows;
+        source.load(row, rows_from(row), group, rows);
+        (next++)->pack(rows);
+      }
+    }
+    for (int64_t first = 0; first < x.tokens; first += kPanelTokens) {
+      const int64_t count = x.tokens - first < kPanelTokens ? x.tokens - first : kPanelTokens;
+      for (int64_t group = 0; group < groups; ++group) tokens[group].load(x, group, first, count);
+      for (int64_t row = from; row < to; row += kPanelRows) {
+        float products[kPanelTokens][kPanelRows];
+        multiply_panel<Source>(packed + (row - from) / kPanelRows * groups, groups, tokens, products);
+        const auto bytes = static_cast<size_t>(rows_from(row)) * sizeof(float);
+        for (int64_t t = 0; t < count; ++t) __builtin_memcpy(y + (first + t) * y_stride + row, products[t], bytes);
+      }
     }
   }
 }

@@ -14,6 +14,9 @@ void add_int8(Table& table) {
   table.matmul_q4_0 = matmul_q4_0;
   table.matmul_q4_1 = matmul_q4_1;
   table.matmul_sparse = matmul_sparse;
+#if RF_LANES == 16
+  table.least_panel_tokens = kLeastPanelTokens;
+#endif
 }
 
 }  // namespace ringflash::kernels::RF_ISA

@@ -139,7 +139,8 @@ struct BitmapProduct {
   void multiply(RowBlocks range) const {
 #if RF_LANES == 16
     if (x.tokens == 1) return multiply_one_token(range);
-#elif RF_LANES == 8
+#endif
+#if RF_LANES != 4
     if (x.tokens >= kLeastPanelTokens) {
       const int64_t end = range.end * kSparseRows < rows ? range.end * kSparseRows : rows;
       return multiply_panels(x, BitmapRows<kBits>{codec, blocks, x.groups()}, y, y_stride, range.begin * kSparseRows, end);

@@ -3,9 +3,12 @@
 
 #if RF_LANES == 8
 #include "kernels/simd/block_tile-inl.h"
-#include "kernels/simd/panel_rows-inl.h"
+#include "kernels/simd/int8_panel-inl.h"
 #else
 #include "kernels/simd/group_tile-inl.h"
+#if RF_LANES == 16
+#include "kernels/simd/int8_panel_vnni-inl.h"
+#endif
 #endif
 
 namespace ringflash::kernels::RF_ISA {
@@ -34,7 +37,7 @@ inline constexpr int64_t kInt8BlockRows = 64;
 template <typename Format>
 inline void matmul_int8(const Int8Tokens& x, const typename Format::Block* w, float* y, int64_t y_stride,
                         int64_t out_begin, int64_t out_end) {
-#if RF_LANES == 8
+#if RF_LANES != 4
   if (x.tokens >= kLeastPanelTokens) {
     return multiply_panels(x, BlockRows<Format>{w, x.in / Format::Block::kWeights}, y, y_stride, out_begin, out_end);
   }

@@ -1,44 +1,59 @@
-// Rows of each format as int8_panel-inl.h takes them, and the passes of all tokens over them.
+// Sixteen rows of each format with products in 8 bits, as int8_panel-inl.h and int8_panel_vnni-inl.h turn them into panels.
 #pragma once
 
 #include "kernels/simd/bitmap_codec-inl.h"
-#include "kernels/simd/int8_panel-inl.h"
+#include "kernels/simd/block_formats-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
 
-template <bool kNibbles>
-struct NumbersOf {
-  using Type = PanelWords;
+inline constexpr int64_t kPanelRows = 16;
+
+/// Inputs that share a weight's scale.
+inline constexpr int kHalfGroup = static_cast<int>(kInt8Group) / 2;
+
+/// A group of 16 rows as a format reads it: zeros where rows or inputs do not exist.
+struct RowGroup {
+  alignas(64) int8_t values[kPanelRows][kInt8Group] = {};
+  alignas(64) float scales[2][kPanelRows] = {};  ///< of either half of the inputs
+  alignas(64) float minima[2][kPanelRows] = {};
 };
 
-template <>
-struct NumbersOf<true> {
-  using Type = PanelNibbles;
-};
-
-// Each of the classes below loads a group of `count` rows from `row` on, and says how: in which numbers, and whether blocks
-// have a minimum.
+// Each of the classes below loads a group of `count` rows from `row` on, and says how: whether values are from -8 to 7, and
+// whether blocks have a minimum. With one, values are less by kLess than the format has them.
 
 /// Q8_0, Q4_0 and Q4_1.
 template <typename Format>
 struct BlockRows {
-  using Numbers = typename NumbersOf<Format::kUnsigned>::Type;
   static constexpr bool kMinimum = Format::kMinimum;
-  /// What makes the values signed.
-  static constexpr int8_t kLess = Format::kUnsigned ? 8 : 0;
+#if RF_LANES == 8
+  static constexpr bool kNibbles = Format::kUnsigned;
+  static constexpr int8_t kLess = kNibbles ? 8 : 0;
+#else
+  static constexpr int8_t kLess = static_cast<int8_t>(Format::kBias);
+#endif
   const typename Format::Block* w;
   int64_t row_blocks;
 
   void load(int64_t row, int64_t count, int64_t group, RowGroup& out) const {
-    const int64_t blocks = row_blocks - 2 * group < 2 ? 1 : 2;
+    const int blocks = row_blocks - 2 * group < 2 ? 1 : 2;
     for (int64_t r = 0; r < count; ++r) {
+      const typename Format::Block* block = w + (row + r) * row_blocks + 2 * group;
+#if RF_LANES == 8
       for (int64_t b = 0; b < blocks; ++b) {
-        const auto& block = w[(row + r) * row_blocks + 2 * group + b];
-        const Bytes values = Format::values(block) - kLess;
-        __builtin_memcpy(out.values[r] + b * kBytes, &values, sizeof values);
-        out.scales[b][r] = value_of(block.scale);
-        if constexpr (kMinimum) out.minima[b][r] = value_of(block.minimum);
+        const Bytes values = Format::values(block[b]) - kLess;
+        __builtin_memcpy(out.values[r] + b * kHalfGroup, &values, sizeof values);
+        out.scales[b][r] = value_of(block[b].scale);
+        if constexpr (kMinimum) out.minima[b][r] = value_of(block[b].minimum);
       }
+#else
+      const GroupWeights loaded = Format::load(block, blocks);
+      const Bytes values = loaded.values[0] - kLess;
+      __builtin_memcpy(out.values[r], &values, sizeof values);
+      for (int b = 0; b < blocks; ++b) {
+        out.scales[b][r] = loaded.scales[0][b * kLanes / 2];
+        if constexpr (kMinimum) out.minima[b][r] = loaded.minima[0][b * kLanes / 2];
+      }
+#endif
     }
   }
 };
@@ -46,8 +61,7 @@ struct BlockRows {
 /// S4 and S8 in the bitmap form.
 template <SparseBits kBits>
 struct BitmapRows {
-  using Numbers = typename NumbersOf<kBits == SparseBits::k4>::Type;
-  static constexpr bool kMinimum = false;
+  static constexpr bool kNibbles = kBits == SparseBits::k4, kMinimum = false;
   const BitmapCodec<kBits> codec;
   const std::byte* blocks;
   int64_t groups;
@@ -59,41 +73,5 @@ struct BitmapRows {
     __builtin_memcpy(out.scales[1], out.scales[0], sizeof out.scales[0]);
   }
 };
-
-/// y[t, o] for all tokens and o in [begin, end).
-template <typename Source>
-inline void multiply_panels(const Int8Tokens& x, const Source& source, float* y, int64_t y_stride, int64_t begin,
-                            int64_t end) {
-  using Group = PanelGroup<typename Source::Numbers>;
-  using Tokens = TokenGroup<Source>;
-  const int64_t groups = x.groups(), fit = kPanelBytes / (groups * static_cast<int64_t>(sizeof(Group)));
-  const int64_t panels = fit < 1 ? 1 : fit > 8 ? 8 : fit;
-  constexpr int64_t kGroupFloats = sizeof(Group) / sizeof(float), kTokenFloats = sizeof(Tokens) / sizeof(float);
-  Scratch scratch((panels * kGroupFloats + kTokenFloats) * groups);
-  auto* packed = reinterpret_cast<Group*>(scratch.take(panels * groups * kGroupFloats));
-  auto* tokens = reinterpret_cast<Tokens*>(scratch.take(groups * kTokenFloats));
-  const auto rows_from = [&](int64_t row) { return end - row < kPanelRows ? end - row : kPanelRows; };
-  for (int64_t from = begin; from < end; from += panels * kPanelRows) {
-    const int64_t to = from + panels * kPanelRows < end ? from + panels * kPanelRows : end;
-    Group* next = packed;
-    for (int64_t row = from; row < to; row += kPanelRows) {
-      for (int64_t group = 0; group < groups; ++group) {
-        RowGroup rows;
-        source.load(row, rows_from(row), group, rows);
-        (next++)->pack(rows);
-      }
-    }
-    for (int64_t first = 0; first < x.tokens; first += kPanelTokens) {
-      const int64_t count = x.tokens - first < kPanelTokens ? x.tokens - first : kPanelTokens;
-      for (int64_t group = 0; group < groups; ++group) tokens[group].load(x, group, first, count);
-      for (int64_t row = from; row < to; row += kPanelRows) {
-        float products[kPanelTokens][kPanelRows];
-        multiply_panel<Source>(packed + (row - from) / kPanelRows * groups, groups, tokens, products);
-        const auto bytes = static_cast<size_t>(rows_from(row)) * sizeof(float);
-        for (int64_t t = 0; t < count; ++t) __builtin_memcpy(y + (first + t) * y_stride + row, products[t], bytes);
-      }
-    }
-  }
-}
 
 }  // namespace ringflash::kernels::RF_ISA

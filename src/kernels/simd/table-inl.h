@@ -27,6 +27,7 @@ const Table kTable = {
     .matmul_q4_0 = nullptr,
     .matmul_q4_1 = nullptr,
     .matmul_sparse = nullptr,
+    .least_panel_tokens = 0,
     .rms_norm = rms_norm,
     .swiglu = swiglu,
     .geglu = geglu,

@@ -1,0 +1,143 @@
+// Products of many tokens with quantised weights on AVX-512 VNNI. Sixteen rows of any format are turned into a panel whose
+// lanes are rows, so that sums and scales need nothing across lanes, and all tokens pass it. Blocks' sums are exact, as
+// they are for few tokens, but each is one number here and eight there: other bits (Table::least_panel_tokens).
+#pragma once
+
+#include "kernels/kernels.h"
+#include "kernels/simd/panel_rows-inl.h"
+#include "kernels/simd/scratch-inl.h"
+
+namespace ringflash::kernels::RF_ISA {
+
+/// From so many tokens on, turning rows round pays.
+inline constexpr int64_t kLeastPanelTokens = 8;
+
+/// Panels that are turned round together, so that a tile of tokens meets them all: what half of an L2 cache holds.
+inline constexpr int64_t kPanelBytes = 512 << 10;
+
+inline constexpr int kPanelTokens = 8, kPanelInputs = 4, kHalfSteps = kHalfGroup / kPanelInputs;
+
+/// One group of a panel: a lane is a row, four inputs to a step.
+struct PanelGroup {
+  Bytes weights[2][kHalfSteps];
+  VecI start[2];  ///< takes out the 128s of the activations
+  Vec scales[2], minima[2];
+
+  template <bool kMinimum>
+  void pack(const RowGroup& rows) {
+    Vec square[kLanes];
+    for (int r = 0; r < kLanes; ++r) square[r] = (Vec)load_bytes(rows.values[r]);
+    transpose(square);
+    for (int half = 0; half < 2; ++half) {
+      start[half] = VecI{};
+      for (int s = 0; s < kHalfSteps; ++s) {
+        weights[half][s] = (Bytes)square[half * kHalfSteps + s];
+        start[half] = start_gathered(start[half], weights[half][s]);
+      }
+      scales[half] = load(rows.scales[half]);
+      if constexpr (kMinimum) minima[half] = load(rows.minima[half]);
+    }
+  }
+};
+
+/// What formats with a minimum need of each token: the sum of either half of each group, [place][half].
+inline void sum_halves(const Int8Tokens& x, float* totals) {
+  for (int64_t at = 0; at < x.groups() * x.tokens; ++at) {
+    const VecI sums = dot_unsigned(VecI{}, Bytes{} + int8_t{1}, load_signed(x.values + at * kInt8Group));
+    for (int half = 0; half < 2; ++half) {
+      int32_t total = 0;
+      for (int lane = 0; lane < kLanes / 2; ++lane) total += sums[half * kLanes / 2 + lane];
+      totals[2 * at + half] = static_cast<float>(total) * x.scales[at];
+    }
+  }
+}
+
+/// y[t, 0..15] = the products of a panel with kTokens tokens from `first` on; `Source` says what kind it is: kLess, kMinimum.
+template <typename Source, int kTokens>
+[[gnu::noinline]] void multiply_panel(const PanelGroup* panel, const Int8Tokens& x, const float* totals, int64_t first,
+                                      float (*y)[kPanelRows]) {
+  static_assert(kInt8Tile % kTokens == 0);  // all of them in one tile of x
+  const int64_t start = x.place(0, first), group_step = x.place(1, first) - start;
+  const uint8_t* values = x.values + start * kInt8Group;
+  Vec sums[kTokens] = {};
+  for (int64_t group = 0; group < x.groups(); ++group, values += group_step * kInt8Group) {
+    const PanelGroup& w = panel[group];
+    const float* scales = x.scales + start + group * group_step;
+    Vec parts[kTokens] = {};
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      VecI dots[kTokens];
+      for (VecI& dot : dots) dot = w.start[half];
+#pragma GCC unroll 8
+      for (int s = 0; s < kHalfSteps; ++s) {
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          int32_t inputs;
+          __builtin_memcpy(&inputs, values + t * kInt8Group + half * kHalfGroup + s * kPanelInputs, sizeof inputs);
+          dots[t] = dot_gathered(dots[t], (Bytes)(VecI{} + inputs), w.weights[half][s]);
+        }
+      }
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) parts[t] += __builtin_convertvector(dots[t], Vec) * w.scales[half];
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) sums[t] += parts[t] * broadcast(scales[t]);
+    if constexpr (Source::kMinimum) {
+      static_assert(Source::kLess == 0);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) {
+        const float* total = totals + 2 * (start + group * group_step + t);
+        sums[t] += w.minima[0] * broadcast(total[0]) + w.minima[1] * broadcast(total[1]);
+      }
+    }
+  }
+  for (int t = 0; t < kTokens; ++t) store(y[t], sums[t]);
+}
+
+/// y[t, o] for all tokens and o in [begin, end), at most as many panels' worth as `packed` holds.
+template <typename Source>
+inline void pass_panels(const Int8Tokens& x, const PanelGroup* packed, const float* totals, float* y, int64_t y_stride,
+                        int64_t begin, int64_t end) {
+  int64_t t = 0;
+  const auto sweep = [&]<int kTokens>() {
+    for (; t + kTokens <= x.tokens; t += kTokens) {
+      const PanelGroup* panel = packed;
+      for (int64_t row = begin; row < end; row += kPanelRows, panel += x.groups()) {
+        float products[kTokens][kPanelRows];
+        multiply_panel<Source, kTokens>(panel, x, totals, t, products);
+        const auto bytes = static_cast<size_t>(end - row < kPanelRows ? end - row : kPanelRows) * sizeof(float);
+        for (int i = 0; i < kTokens; ++i) __builtin_memcpy(y + (t + i) * y_stride + row, products[i], bytes);
+      }
+    }
+  };
+  sweep.template operator()<kPanelTokens>();
+  sweep.template operator()<4>();
+  sweep.template operator()<1>();
+}
+
+/// y[t, o] for all tokens and o in [begin, end).
+template <typename Source>
+inline void multiply_panels(const Int8Tokens& x, const Source& source, float* y, int64_t y_stride, int64_t begin,
+                            int64_t end) {
+  constexpr int64_t kGroupFloats = sizeof(PanelGroup) / sizeof(float);
+  const int64_t fit = kPanelBytes / (x.groups() * static_cast<int64_t>(sizeof(PanelGroup)));
+  const int64_t panels = fit < 1 ? 1 : fit, sums = Source::kMinimum ? 2 * x.groups() * x.tokens : 0;
+  Scratch scratch(panels * x.groups() * kGroupFloats + sums);
+  auto* packed = reinterpret_cast<PanelGroup*>(scratch.take(panels * x.groups() * kGroupFloats));
+  float* totals = scratch.take(sums);
+  if constexpr (Source::kMinimum) sum_halves(x, totals);
+  for (int64_t from = begin; from < end; from += panels * kPanelRows) {
+    const int64_t to = from + panels * kPanelRows < end ? from + panels * kPanelRows : end;
+    PanelGroup* next = packed;
+    for (int64_t row = from; row < to; row += kPanelRows) {
+      for (int64_t group = 0; group < x.groups(); ++group) {
+        RowGroup rows;
+        source.load(row, to - row < kPanelRows ? to - row : kPanelRows, group, rows);
+        (next++)->pack<Source::kMinimum>(rows);
+      }
+    }
+    pass_panels<Source>(x, packed, totals, y, y_stride, from, to);
+  }
+}
+
+}  // namespace ringflash::kernels::RF_ISA
