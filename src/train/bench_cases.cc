@@ -145,17 +145,22 @@ class TrainingStep {
   uint64_t seed_ = 0;
 };
 
+/// Only where it changes something: libtorch starts the threads of another pool anew each time, which then spin.
+void use_threads(int threads) {
+  if (at::get_num_threads() != threads) at::set_num_threads(threads);
+}
+
 /// `thing.run()` timed, after a first run whose error() must be below `largest`.
 template <typename Thing>
 Result<BenchCase> checked(std::shared_ptr<Thing> thing, int threads, double largest, const char* what) {
-  at::set_num_threads(threads);
+  use_threads(threads);
   thing->run();
   const double error = thing->error();
   if (!(error < largest)) {
     return Error{std::string(what) + ": wrong by " + std::to_string(error) + ", allowed " + std::to_string(largest)};
   }
   return BenchCase([thing, threads] {
-    at::set_num_threads(threads);
+    use_threads(threads);
     const Stopwatch stopwatch;
     thing->run();
     return stopwatch.seconds();
