@@ -56,8 +56,13 @@ struct BlockKernels {
   /// dx = dy W of one tile. Where dy is not finite, dx of those tokens need not be NaN in the right features alone.
   void (*backward_input)(const BlockIndex& index, const void* transposed, const float* dy, float* dx);
 
+  /// Copies the columns [begin, end) of x of `tiles` tiles to where backward_weight finds a column's tokens side by side:
+  /// [column][tile][a tile's slots of a column]. Null where it reads x as it is.
+  void (*gather_columns)(const BlockIndex& index, const float* x, int64_t tiles, int64_t begin, int64_t end,
+                         float* columns);
+
   /// values[entry][2 ins][16 outs] (+)= dy^T x over `tiles` tiles, for the entries of one row; those that mean
-  /// nothing get anything.
+  /// nothing get anything. x is what gather_columns() made, if there is one.
   void (*backward_weight)(const BlockIndex& index, const float* x, const float* dy, int64_t tiles, int64_t row,
                           bool add, float* values);
 };

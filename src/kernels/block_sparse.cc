@@ -1,13 +1,20 @@
 #include "kernels/block_sparse.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
+
+#include "base/check.h"
 
 namespace ringflash::kernels {
 namespace {
 
-/// Tiles of tokens whose inputs stay in the L2 cache while weight gradients are summed over them.
-constexpr int64_t kSpanBytes = 1 << 20;
+/// Tiles of tokens that weight gradients are summed over at a time: many, as lanes are added up after each such span, but no
+/// more than a cache keeps for all rows.
+constexpr int64_t kSpanBytes = 2 << 20;
+
+/// Columns that are gathered by a task: what they are in a tile lies side by side.
+constexpr int64_t kGatheredColumns = 64;
 
 /// The packed activations of one tile.
 int64_t tile_slots(int64_t width, const Table& table) { return slots_of(width, table) * kTileTokens; }
@@ -23,6 +30,28 @@ void scatter_row(const BlockIndex& index, const float* values, int64_t row, floa
       target[index.entry_column[entry] * kBlockIns + 1] = value[kBlockOuts];
     }
   }
+}
+
+struct Free {
+  void operator()(float* memory) const { std::free(memory); }
+};
+
+/// Room for so many floats, a multiple of 16.
+float* on_cache_lines(int64_t floats) {
+  void* memory = std::aligned_alloc(64, static_cast<size_t>(floats) * sizeof(float));
+  RF_CHECK(memory != nullptr || floats == 0);
+  return static_cast<float*>(memory);
+}
+
+/// x of `tiles` tiles as backward_weight() wants it, to `columns` where that is another form.
+const float* gathered(const BlockIndex& index, const float* x, int64_t tiles, const Table& table, Executor& executor,
+                      float* columns) {
+  if (table.block.gather_columns == nullptr) return x;
+  executor.for_each((index.columns + kGatheredColumns - 1) / kGatheredColumns, [&](int64_t task) {
+    const int64_t begin = task * kGatheredColumns, end = std::min(begin + kGatheredColumns, index.columns);
+    table.block.gather_columns(index, x, tiles, begin, end, columns);
+  });
+  return columns;
 }
 
 }  // namespace
@@ -85,11 +114,12 @@ void block_backward_weight(const BlockPattern& pattern, const float* x, const fl
   const int64_t span = std::max<int64_t>(1, kSpanBytes / tile_bytes);
   // Megabytes that are written before they are read: no zeros first.
   const auto values = std::make_unique_for_overwrite<float[]>(pattern.entries() * kBlockIns * kBlockOuts);
+  const std::unique_ptr<float[], Free> columns(on_cache_lines(table.block.gather_columns != nullptr ? std::min(span, tiles) * x_tile : 0));
   for (int64_t first = 0; first < tiles; first += span) {
     const int64_t count = std::min(span, tiles - first);
+    const float* inputs = gathered(index, x + first * x_tile, count, table, executor, columns.get());
     executor.for_each(index.rows, [&](int64_t row) {
-      table.block.backward_weight(index, x + first * x_tile, dy + first * y_tile, count, row, first > 0,
-                                  values.get());
+      table.block.backward_weight(index, inputs, dy + first * y_tile, count, row, first > 0, values.get());
       if (first + count == tiles) scatter_row(index, values.get(), row, gradient);
     });
   }

@@ -117,6 +117,7 @@ const BlockKernels kBlockKernels = {.pack_tokens = pack_tokens,
                                     .transposed_numbers = transposed_numbers,
                                     .forward = forward,
                                     .backward_input = backward_input,
+                                    .gather_columns = nullptr,
                                     .backward_weight = backward_weight};
 
 }  // namespace ringflash::kernels::ref

@@ -11,12 +11,17 @@
 
 namespace ringflash::kernels::RF_ISA {
 
+#if defined(RF_AMX)
+inline constexpr decltype(BlockKernels::gather_columns) block_gather_columns = nullptr;  // its tiles gather anyway
+#endif
+
 inline constexpr BlockKernels kBlockKernels = {.pack_tokens = pack_tokens,
                                                .unpack_tokens = unpack_tokens,
                                                .pack_weights = pack_weights,
                                                .transposed_numbers = transposed_numbers,
                                                .forward = block_forward,
                                                .backward_input = block_backward_input,
+                                               .gather_columns = block_gather_columns,
                                                .backward_weight = block_backward_weight};
 
 }  // namespace ringflash::kernels::RF_ISA
