@@ -9,9 +9,9 @@
 namespace ringflash::kernels {
 namespace {
 
-/// Tiles of tokens that weight gradients are summed over at a time: many, as lanes are added up after each such span, but no
-/// more than a cache keeps for all rows.
-constexpr int64_t kSpanBytes = 2 << 20;
+/// Inputs that weight gradients are summed over at a time: many, as lanes are added up after each such span, but no more than a
+/// cache keeps for all rows.
+constexpr int64_t kSpanBytes = 1 << 20, kGatheredSpanBytes = 2 << 20;
 
 /// Columns that are gathered by a task: what they are in a tile lies side by side.
 constexpr int64_t kGatheredColumns = 64;
@@ -39,19 +39,16 @@ struct Free {
 /// Room for so many floats, a multiple of 16.
 float* on_cache_lines(int64_t floats) {
   void* memory = std::aligned_alloc(64, static_cast<size_t>(floats) * sizeof(float));
-  RF_CHECK(memory != nullptr || floats == 0);
+  RF_CHECK(memory != nullptr);
   return static_cast<float*>(memory);
 }
 
-/// x of `tiles` tiles as backward_weight() wants it, to `columns` where that is another form.
-const float* gathered(const BlockIndex& index, const float* x, int64_t tiles, const Table& table, Executor& executor,
-                      float* columns) {
-  if (table.block.gather_columns == nullptr) return x;
+void gather_columns(const BlockIndex& index, const float* x, int64_t tiles, const Table& table, Executor& executor,
+                    float* columns) {
   executor.for_each((index.columns + kGatheredColumns - 1) / kGatheredColumns, [&](int64_t task) {
     const int64_t begin = task * kGatheredColumns, end = std::min(begin + kGatheredColumns, index.columns);
     table.block.gather_columns(index, x, tiles, begin, end, columns);
   });
-  return columns;
 }
 
 }  // namespace
@@ -109,15 +106,20 @@ void block_backward_input(const BlockPattern& pattern, const BlockWeights& weigh
 void block_backward_weight(const BlockPattern& pattern, const float* x, const float* dy, int64_t tiles,
                            const Table& table, Executor& executor, float* gradient) {
   const BlockIndex index = pattern.index();
+  const bool gathers = table.block.gather_columns != nullptr;
   const int64_t x_tile = tile_slots(pattern.in(), table), y_tile = tile_slots(pattern.out(), table);
   const int64_t tile_bytes = x_tile * static_cast<int64_t>(sizeof(float));
-  const int64_t span = std::max<int64_t>(1, kSpanBytes / tile_bytes);
+  const int64_t span = std::clamp<int64_t>((gathers ? kGatheredSpanBytes : kSpanBytes) / tile_bytes, 1, std::max<int64_t>(1, tiles));
   // Megabytes that are written before they are read: no zeros first.
   const auto values = std::make_unique_for_overwrite<float[]>(pattern.entries() * kBlockIns * kBlockOuts);
-  const std::unique_ptr<float[], Free> columns(on_cache_lines(table.block.gather_columns != nullptr ? std::min(span, tiles) * x_tile : 0));
+  const std::unique_ptr<float[], Free> columns(gathers ? on_cache_lines(span * x_tile) : nullptr);
   for (int64_t first = 0; first < tiles; first += span) {
     const int64_t count = std::min(span, tiles - first);
-    const float* inputs = gathered(index, x + first * x_tile, count, table, executor, columns.get());
+    const float* inputs = x + first * x_tile;
+    if (gathers) {
+      gather_columns(index, inputs, count, table, executor, columns.get());
+      inputs = columns.get();
+    }
     executor.for_each(index.rows, [&](int64_t row) {
       table.block.backward_weight(index, inputs, dy + first * y_tile, count, row, first > 0, values.get());
       if (first + count == tiles) scatter_row(index, values.get(), row, gradient);
