@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a language model of your own in about ten minutes: installs what is missing, builds, collects
+# From nothing to a language model of your own in ten to fifteen minutes: installs what is missing, builds, collects
 # text, trains, exports, measures, and lets the model write. Run again, it reuses what is done.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
