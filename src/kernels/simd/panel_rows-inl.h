@@ -11,6 +11,8 @@ inline constexpr int64_t kPanelRows = 16;
 /// Inputs that share a weight's scale.
 inline constexpr int kHalfGroup = static_cast<int>(kInt8Group) / 2;
 
+typedef uint8_t UnsignedBytes __attribute__((vector_size(sizeof(Bytes))));
+
 /// A group of 16 rows as a format reads it: zeros where rows or inputs do not exist.
 struct RowGroup {
   alignas(64) int8_t values[kPanelRows][kInt8Group] = {};
@@ -47,7 +49,7 @@ struct BlockRows {
       }
 #else
       const GroupWeights loaded = Format::load(block, blocks);
-      const Bytes values = loaded.values[0] - kLess;
+      const auto values = (UnsignedBytes)loaded.values[0] - static_cast<uint8_t>(kLess);  // wraps
       __builtin_memcpy(out.values[r], &values, sizeof values);
       for (int b = 0; b < blocks; ++b) {
         out.scales[b][r] = loaded.scales[0][b * kLanes / 2];
