@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -23,5 +24,15 @@ struct CacheAligned {
 /// std::vector on 64-byte boundaries.
 template <typename T>
 using AlignedVector = std::vector<T, CacheAligned<T>>;
+
+struct CacheAlignedDelete {
+  void operator()(void* memory) const { ::operator delete(memory, std::align_val_t{64}); }
+};
+
+/// Room for `n` values, written before they are read.
+template <typename T>
+std::unique_ptr<T[], CacheAlignedDelete> make_aligned_for_overwrite(size_t n) {
+  return std::unique_ptr<T[], CacheAlignedDelete>(static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{64})));
+}
 
 }  // namespace ringflash

@@ -1,5 +1,6 @@
 #include "bench/model_bench.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/rng.h"
@@ -43,12 +44,20 @@ Result<double> piece_error(const Model& model, int64_t tokens, Executor& executo
   return std::sqrt(difference / size);
 }
 
+/// So many tokens give the same bits at once and one by one.
+int64_t tokens_summed_alike(const Model& model) {
+  const int64_t least = kernels::table().least_panel_tokens;
+  const bool has_panels = least > 0 && std::ranges::any_of(model.file().tensors(), [](const GgufTensor& tensor) {
+    return tensor.type == GgufType::kI8 || gguf_block_elements(tensor.type) > 1;
+  });
+  return has_panels ? least - 1 : 40;
+}
+
 /// Few tokens give the same bits at once and one by one. Many are summed in another order or multiplied in bf16, as the
 /// table has it, one by one in 8 bits: each of 7 products a layer is off by 0.6 % (docs/numerics.md).
 Status check_pieces(const Model& model, Executor& executor) {
-  const int64_t panels = kernels::table().least_panel_tokens, few = panels > 0 ? panels - 1 : 40;
   const double rounding = 0.006 * std::sqrt(7.0 * static_cast<double>(model.config().num_hidden_layers));
-  for (const auto& [tokens, allowed] : {std::pair{few, 0.0}, {int64_t{200}, 2 * rounding}}) {
+  for (const auto& [tokens, allowed] : {std::pair{tokens_summed_alike(model), 0.0}, {int64_t{200}, 2 * rounding}}) {
     RF_TRY(const double error, piece_error(model, tokens, executor));
     if (error <= allowed) continue;
     return Error{"a prompt of " + std::to_string(tokens) + " tokens read one by one gives other logits, off by " +

@@ -1,9 +1,9 @@
 #include "kernels/block_sparse.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 
+#include "base/aligned.h"
 #include "base/check.h"
 
 namespace ringflash::kernels {
@@ -30,17 +30,6 @@ void scatter_row(const BlockIndex& index, const float* values, int64_t row, floa
       target[index.entry_column[entry] * kBlockIns + 1] = value[kBlockOuts];
     }
   }
-}
-
-struct Free {
-  void operator()(float* memory) const { std::free(memory); }
-};
-
-/// Room for so many floats, a multiple of 16.
-float* on_cache_lines(int64_t floats) {
-  void* memory = std::aligned_alloc(64, static_cast<size_t>(floats) * sizeof(float));
-  RF_CHECK(memory != nullptr);
-  return static_cast<float*>(memory);
 }
 
 void gather_columns(const BlockIndex& index, const float* x, int64_t tiles, const Table& table, Executor& executor,
@@ -112,7 +101,7 @@ void block_backward_weight(const BlockPattern& pattern, const float* x, const fl
   const int64_t span = std::clamp<int64_t>((gathers ? kGatheredSpanBytes : kSpanBytes) / tile_bytes, 1, std::max<int64_t>(1, tiles));
   // Megabytes that are written before they are read: no zeros first.
   const auto values = std::make_unique_for_overwrite<float[]>(pattern.entries() * kBlockIns * kBlockOuts);
-  const std::unique_ptr<float[], Free> columns(gathers ? on_cache_lines(span * x_tile) : nullptr);
+  const auto columns = make_aligned_for_overwrite<float>(gathers ? static_cast<size_t>(span * x_tile) : 0);
   for (int64_t first = 0; first < tiles; first += span) {
     const int64_t count = std::min(span, tiles - first);
     const float* inputs = x + first * x_tile;

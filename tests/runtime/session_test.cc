@@ -132,27 +132,31 @@ TEST(Session, MatchesThePlainModel) {
   }
 }
 
-// But for rounding, where many tokens are multiplied in another way than few.
+void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  EXPECT_EQ(0, std::memcmp(actual.data(), expected.data(), expected.size() * sizeof(float)));
+}
+
+// Where many tokens are summed in another order than few, pieces on either side of that; where they are rounded less, none.
 TEST(Session, PiecesOfAnySizeGiveTheSameBits) {
   ThreadPool threads(3);
+  const kernels::Table& table = kernels::table();
   for (const TinyModelOptions& options : variants()) {
     const Loaded loaded(options);
     const std::vector<int32_t> ids = random_ids(kTokens, options.config.vocab_size, options.seed);
-    const std::vector<float> whole = loaded.logits(ids);
-    for (const size_t piece : {1, 7, 8, 64}) {
-      const std::vector<float> pieces =
-          piece < 7 ? loaded.logits(ids, piece) : loaded.logits(ids, piece, threads);
-      ASSERT_EQ(pieces.size(), whole.size());
-      const kernels::Table& table = kernels::table();
-      const bool rounds_less = table.wide != nullptr && options.matrices != GgufType::kF32;
-      const bool sums_otherwise = table.least_panel_tokens > 0 && gguf_block_elements(options.matrices) > 1;
-      if (rounds_less || sums_otherwise) {
-        expect_logits(pieces, {whole.begin(), whole.end()}, /*quantised=*/true);
-        continue;
-      }
-      EXPECT_EQ(0, std::memcmp(pieces.data(), whole.data(), whole.size() * sizeof(float)))
-          << "variant " << options.seed - 1 << ", pieces of " << piece;
-    }
+    const std::vector<float> whole = loaded.logits(ids), one_by_one = loaded.logits(ids, 1);
+    const bool rounds_less = table.wide != nullptr && options.matrices != GgufType::kF32;
+    const bool sums_otherwise = table.least_panel_tokens > 0 && gguf_block_elements(options.matrices) > 1;
+    const auto expect_alike = [&](const std::vector<float>& pieces, size_t piece) {
+      SCOPED_TRACE("variant " + std::to_string(options.seed - 1) + ", pieces of " + std::to_string(piece));
+      const bool few = piece < static_cast<size_t>(table.least_panel_tokens);
+      if (rounds_less) return expect_logits(pieces, {whole.begin(), whole.end()}, /*quantised=*/true);
+      expect_same_bits(pieces, few && sums_otherwise ? one_by_one : whole);
+    };
+    expect_alike(loaded.logits(ids, 3), 3);
+    for (const size_t piece : {7, 10, 64}) expect_alike(loaded.logits(ids, piece, threads), piece);
+    if (!rounds_less && !sums_otherwise) expect_same_bits(one_by_one, whole);
+    expect_logits(one_by_one, {whole.begin(), whole.end()}, /*quantised=*/rounds_less || sums_otherwise);
   }
 }
 

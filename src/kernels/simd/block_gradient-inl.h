@@ -14,7 +14,7 @@ inline constexpr int64_t kColumnTile = kColumnSlots * kTileTokens;
 
 /// Tiles lie a power of two apart where layers are wide, so that the same column of several would share a set of a cache.
 inline void block_gather_columns(const BlockIndex& index, const float* x, int64_t tiles, int64_t begin, int64_t end,
-                           float* columns) {
+                                 float* columns) {
   for (int64_t tile = 0; tile < tiles; ++tile, x += index.columns * kColumnTile) {
     for (int64_t column = begin; column < end; ++column) {
       Slot* to = columns + (column * tiles + tile) * kColumnTile;

@@ -17,6 +17,7 @@
 namespace ringflash::kernels::RF_ISA {
 
 typedef int8_t Bytes __attribute__((vector_size(RF_LANES * 4)));
+typedef uint8_t UnsignedBytes __attribute__((vector_size(RF_LANES * 4)));
 inline constexpr int kBytes = RF_LANES * 4;
 
 inline Bytes load_bytes(const void* p) {

@@ -184,24 +184,16 @@ inline void multiply_panels(const Int8Tokens& x, const Source& source, float* y,
   Scratch scratch((panels * kGroupFloats + kTokenFloats) * groups);
   auto* packed = reinterpret_cast<Group*>(scratch.take(panels * groups * kGroupFloats));
   auto* tokens = reinterpret_cast<Tokens*>(scratch.take(groups * kTokenFloats));
-  const auto rows_from = [&](int64_t row) { return end - row < kPanelRows ? end - row : kPanelRows; };
   for (int64_t from = begin; from < end; from += panels * kPanelRows) {
     const int64_t to = from + panels * kPanelRows < end ? from + panels * kPanelRows : end;
-    Group* next = packed;
-    for (int64_t row = from; row < to; row += kPanelRows) {
-      for (int64_t group = 0; group < groups; ++group) {
-        RowGroup rows;
-        source.load(row, rows_from(row), group, rows);
-        (next++)->pack(rows);
-      }
-    }
+    pack_panels(source, groups, from, to, packed);
     for (int64_t first = 0; first < x.tokens; first += kPanelTokens) {
       const int64_t count = x.tokens - first < kPanelTokens ? x.tokens - first : kPanelTokens;
       for (int64_t group = 0; group < groups; ++group) tokens[group].load(x, group, first, count);
       for (int64_t row = from; row < to; row += kPanelRows) {
         float products[kPanelTokens][kPanelRows];
         multiply_panel<Source>(packed + (row - from) / kPanelRows * groups, groups, tokens, products);
-        const auto bytes = static_cast<size_t>(rows_from(row)) * sizeof(float);
+        const auto bytes = static_cast<size_t>(end - row < kPanelRows ? end - row : kPanelRows) * sizeof(float);
         for (int64_t t = 0; t < count; ++t) __builtin_memcpy(y + (first + t) * y_stride + row, products[t], bytes);
       }
     }

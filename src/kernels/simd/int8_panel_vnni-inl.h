@@ -23,7 +23,6 @@ struct PanelGroup {
   VecI start[2];  ///< takes out the 128s of the activations
   Vec scales[2], minima[2];
 
-  template <bool kMinimum>
   void pack(const RowGroup& rows) {
     Vec square[kLanes];
     for (int r = 0; r < kLanes; ++r) square[r] = (Vec)load_bytes(rows.values[r]);
@@ -35,7 +34,7 @@ struct PanelGroup {
         start[half] = start_gathered(start[half], weights[half][s]);
       }
       scales[half] = load(rows.scales[half]);
-      if constexpr (kMinimum) minima[half] = load(rows.minima[half]);
+      minima[half] = load(rows.minima[half]);
     }
   }
 };
@@ -128,14 +127,7 @@ inline void multiply_panels(const Int8Tokens& x, const Source& source, float* y,
   if constexpr (Source::kMinimum) sum_halves(x, totals);
   for (int64_t from = begin; from < end; from += panels * kPanelRows) {
     const int64_t to = from + panels * kPanelRows < end ? from + panels * kPanelRows : end;
-    PanelGroup* next = packed;
-    for (int64_t row = from; row < to; row += kPanelRows) {
-      for (int64_t group = 0; group < x.groups(); ++group) {
-        RowGroup rows;
-        source.load(row, to - row < kPanelRows ? to - row : kPanelRows, group, rows);
-        (next++)->pack<Source::kMinimum>(rows);
-      }
-    }
+    pack_panels(source, x.groups(), from, to, packed);
     pass_panels<Source>(x, packed, totals, y, y_stride, from, to);
   }
 }

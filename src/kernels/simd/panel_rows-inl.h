@@ -11,8 +11,6 @@ inline constexpr int64_t kPanelRows = 16;
 /// Inputs that share a weight's scale.
 inline constexpr int kHalfGroup = static_cast<int>(kInt8Group) / 2;
 
-typedef uint8_t UnsignedBytes __attribute__((vector_size(sizeof(Bytes))));
-
 /// A group of 16 rows as a format reads it: zeros where rows or inputs do not exist.
 struct RowGroup {
   alignas(64) int8_t values[kPanelRows][kInt8Group] = {};
@@ -75,5 +73,17 @@ struct BitmapRows {
     __builtin_memcpy(out.scales[1], out.scales[0], sizeof out.scales[0]);
   }
 };
+
+/// Turns rows [begin, end) into panels of `groups` groups each; a Group packs a RowGroup.
+template <typename Source, typename Group>
+inline void pack_panels(const Source& source, int64_t groups, int64_t begin, int64_t end, Group* next) {
+  for (int64_t row = begin; row < end; row += kPanelRows) {
+    for (int64_t group = 0; group < groups; ++group) {
+      RowGroup rows;
+      source.load(row, end - row < kPanelRows ? end - row : kPanelRows, group, rows);
+      (next++)->pack(rows);
+    }
+  }
+}
 
 }  // namespace ringflash::kernels::RF_ISA
