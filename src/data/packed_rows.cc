@@ -10,11 +10,21 @@ namespace {
 
 constexpr size_t kCachedOrders = 2;  // a batch may straddle the edge of two epochs
 
+/// 0 to count - 1, shuffled (Fisher and Yates).
+std::vector<int64_t> permutation(int64_t count, Rng& rng) {
+  std::vector<int64_t> numbers(static_cast<size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), int64_t{0});
+  for (size_t i = numbers.size(); i > 1; --i) std::swap(numbers[i - 1], numbers[rng.below(i)]);
+  return numbers;
+}
+
 }  // namespace
 
 struct PackedRows::Order {
-  std::vector<int64_t> documents;  // in the order they are read
+  std::vector<int64_t> documents;  // in the order they lie
   std::vector<int64_t> starts;     // position of each one's first token within the epoch
+  int64_t first_row;               // of those that lie within the epoch
+  std::vector<int64_t> rows;       // in the order they are read, from first_row on
 };
 
 PackedRows::PackedRows(const TokenDataset& dataset, int64_t length, uint64_t seed, bool shuffle)
@@ -31,13 +41,16 @@ const PackedRows::Order& PackedRows::order(int64_t epoch) const {
     if (cached == epoch) return *known;
   }
   auto made = std::make_shared<Order>();
-  made->documents.resize(static_cast<size_t>(dataset_.documents()));
-  std::iota(made->documents.begin(), made->documents.end(), int64_t{0});
-  if (shuffle_) {  // Fisher and Yates
-    Rng rng(Rng(seed_).next() ^ static_cast<uint64_t>(epoch));
-    for (size_t i = made->documents.size(); i > 1; --i)
-      std::swap(made->documents[i - 1], made->documents[rng.below(i)]);
+  Rng rng(Rng(seed_).next() ^ static_cast<uint64_t>(epoch));
+  if (shuffle_) {
+    made->documents = permutation(dataset_.documents(), rng);
+  } else {
+    made->documents.resize(static_cast<size_t>(dataset_.documents()));
+    std::iota(made->documents.begin(), made->documents.end(), int64_t{0});
   }
+  made->first_row = (epoch * dataset_.tokens() + length_ - 1) / length_;
+  const int64_t end_row = (epoch + 1) * dataset_.tokens() / length_;
+  if (shuffle_) made->rows = permutation(std::max<int64_t>(0, end_row - made->first_row), rng);
   int64_t start = 0;
   for (const int64_t document : made->documents) {
     made->starts.push_back(start);
@@ -46,6 +59,13 @@ const PackedRows::Order& PackedRows::order(int64_t epoch) const {
   if (orders_.size() == kCachedOrders) orders_.erase(orders_.begin());
   orders_.emplace_back(epoch, std::move(made));
   return *orders_.back().second;
+}
+
+/// Where what is read as row `row` lies in the stream of all epochs. A row across the edge of two stays where it is.
+int64_t PackedRows::place_of(int64_t row) const {
+  const Order& o = order(row * length_ / dataset_.tokens());
+  const int64_t within = row - o.first_row;
+  return within < 0 || within >= std::ssize(o.rows) ? row : o.first_row + o.rows[static_cast<size_t>(within)];
 }
 
 int64_t PackedRows::fill(int64_t position, std::span<int32_t> inputs, std::span<int32_t> targets) const {
@@ -71,8 +91,7 @@ PackedBatch PackedRows::batch(int64_t first, int64_t count, int64_t step) const 
   const auto total = static_cast<size_t>(count * length_);
   PackedBatch batch{std::vector<int32_t>(total), std::vector<int32_t>(total, PackedBatch::kIgnored), {0}};
   for (int64_t i = 0; i < count; ++i) {
-    int64_t row = first + i * step;
-    if (!shuffle_) row %= rows_per_epoch();
+    const int64_t number = first + i * step, row = shuffle_ ? place_of(number) : number % rows_per_epoch();
     for (int64_t done = 0; done < length_;) {
       const auto begin = static_cast<size_t>(i * length_ + done), size = static_cast<size_t>(length_ - done);
       const std::span inputs = std::span(batch.inputs).subspan(begin, size);

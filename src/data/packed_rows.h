@@ -1,5 +1,6 @@
-// Rows of a fixed length cut from the documents in a shuffled order: a pure function of the row number, so
-// that a run can be resumed at any row, with any number of processes.
+// Rows of a fixed length cut from the documents: a pure function of the row number, so that a run can be resumed at any
+// row, with any number of processes. Documents are shuffled, laid end to end and cut, and the rows shuffled again, or a long
+// document would be all that many steps see.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,9 @@ class PackedRows {
   PackedBatch batch(int64_t first, int64_t count, int64_t step = 1) const;
 
  private:
-  struct Order;  // one epoch's permutation and its prefix sums
+  struct Order;  // one epoch's permutations and prefix sums
   const Order& order(int64_t epoch) const;
+  int64_t place_of(int64_t row) const;
   /// Copies from the document at `position` of the endless stream, to its end or the spans', and returns how
   /// many.
   int64_t fill(int64_t position, std::span<int32_t> inputs, std::span<int32_t> targets) const;

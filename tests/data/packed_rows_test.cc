@@ -124,6 +124,23 @@ TEST_F(PackedRowsTest, GivesEachProcessItsOwnRows) {
   }
 }
 
+TEST_F(PackedRowsTest, PiecesOfALongDocumentDoNotFollowEachOther) {
+  Documents documents(2, std::vector<int32_t>(100 * kLength));
+  for (size_t i = 0; i < documents.size(); ++i) std::iota(documents[i].begin(), documents[i].end(), static_cast<int32_t>(1600 * i));
+  testing::TemporaryDirectory directory;
+  testing::write_documents(directory.path(), documents, kVocab, 4000).value();
+  const TokenDataset data = TokenDataset::open(directory.path(), "d").value();
+  const PackedBatch batch = PackedRows(data, kLength, 1).batch(0, 200);
+  int in_turn = 0, changes = 0;
+  for (size_t row = 1; row < 200; ++row) {
+    const int32_t before = batch.inputs[(row - 1) * kLength], now = batch.inputs[row * kLength];
+    in_turn += now == before + kLength;
+    changes += (now < 1600) != (before < 1600);
+  }
+  EXPECT_LT(in_turn, 10) << "one would be expected";
+  EXPECT_GT(changes, 70) << "a hundred would be expected, with a deviation of seven";
+}
+
 TEST_F(PackedRowsTest, ShufflesBySeed) {
   const TokenDataset data = dataset();
   EXPECT_EQ(PackedRows(data, kLength, 5).batch(0, 10).inputs,
