@@ -46,17 +46,31 @@ Tensor inverse_factor(const Tensor& gram) {
   return torch::linalg_cholesky(inverse).t().contiguous().to(torch::kFloat32);
 }
 
+/// The columns group after group, the groups, and the columns of each, with the most energy first: what these lose is made up
+/// for by all others (GPTQ's act-order, as far as the format's groups allow). Of a last group that is short the place stays.
+Tensor column_order(const Tensor& gram) {
+  const Tensor energy = gram.diagonal();
+  const int64_t whole = energy.size(0) / kSparseGroup * kSparseGroup;
+  const Tensor groups = energy.slice(0, 0, whole).reshape({-1, kSparseGroup});
+  const Tensor inside = groups.argsort(/*dim=*/1, /*descending=*/true);
+  const Tensor by_energy = groups.sum(1).argsort(/*dim=*/0, /*descending=*/true);
+  const Tensor columns = (inside + torch::arange(groups.size(0)).unsqueeze(1) * kSparseGroup).index_select(0, by_energy);
+  return torch::cat({columns.flatten(), torch::arange(whole, energy.size(0))});
+}
+
 /// Optimal brain surgeon, column after column (SparseGPT, algorithm 1): what a column loses is made up for by
 /// the columns after it. Masks of the fine pattern are chosen a group at a time, when all that comes before
 /// is known.
 Tensor compress_by_obs(const Tensor& weight, const Tensor& gram, const OneShotTarget& target) {
-  Tensor w = weight.detach().clone();
+  const Tensor order = column_order(gram);
+  Tensor w = weight.detach().index_select(1, order);
   Tensor result = torch::zeros_like(w);
-  const Tensor factor = inverse_factor(gram);
+  const Tensor factor = inverse_factor(gram.index_select(0, order).index_select(1, order));
   const int base = target.bits == 4 ? s4_base_exponent(w.abs().max().item<float>()) : 0;
-  const Tensor block_mask = target.shape.pattern == SparsePattern::kBlock
-                                ? best_mask(w.square() * gram.diagonal(), target.shape)
-                                : Tensor();
+  const Tensor block_mask =
+      target.shape.pattern == SparsePattern::kBlock
+          ? best_mask(weight.detach().square() * gram.diagonal(), target.shape).index_select(1, order)
+          : Tensor();
   for (int64_t begin = 0; begin < w.size(1); begin += kSparseGroup) {
     const int64_t end = std::min(begin + kSparseGroup, w.size(1));
     const Tensor group = w.slice(1, begin, end), pivots = factor.diagonal().slice(0, begin, end);
@@ -75,7 +89,7 @@ Tensor compress_by_obs(const Tensor& weight, const Tensor& gram, const OneShotTa
     }
     w.slice(1, end).sub_(torch::matmul(errors, factor.slice(0, begin, end).slice(1, end)));
   }
-  return result;
+  return torch::empty_like(result).index_copy_(1, order, result);
 }
 
 Tensor keep_best(const Tensor& weight, const Tensor& gram, const MaskShape& shape, OneShotMethod method) {
