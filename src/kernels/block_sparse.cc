@@ -16,14 +16,44 @@ constexpr int64_t kSpanBytes = 1 << 20, kGatheredSpanBytes = 2 << 20;
 /// Columns that are gathered by a task: what they are in a tile lies side by side.
 constexpr int64_t kGatheredColumns = 64;
 
-/// The packed activations of one tile.
-int64_t tile_slots(int64_t width, const Table& table) { return slots_of(width, table) * kTileTokens; }
+/// One side of a product: tokens of so many slots each.
+struct Side {
+  int64_t slots, tokens;
+  const Table& table;
 
-/// Writes the values of one row of tiles to where W has them.
+  int64_t tile_slots() const { return slots * kTileTokens; }
+  int64_t tokens_of(int64_t tile) const { return std::min(kTileTokens, tokens - tile * kTileTokens); }
+
+  void pack(const void* rows, int64_t tile, float* packed) const {
+    table.block.pack_tokens(static_cast<const float*>(rows) + tile * tile_slots(), tokens_of(tile), slots, slots, packed);
+  }
+  void unpack(const float* packed, int64_t tile, void* rows) const {
+    table.block.unpack_tokens(packed, tokens_of(tile), slots, slots, static_cast<float*>(rows) + tile * tile_slots());
+  }
+};
+
+/// multiply(first tile of x, of y, count) for `together` tiles at a time, each task with its own.
+template <typename Multiply>
+void multiply_tiles(const BlockInput& x, const Side& in, const BlockOutput& y, const Side& out, int64_t together,
+                    Executor& executor, const Multiply& multiply) {
+  const int64_t tiles = token_tiles(in.tokens);
+  executor.for_each((tiles + together - 1) / together, [&](int64_t task) {
+    const int64_t first = task * together, count = std::min(together, tiles - first);
+    float* from = x.packed + first * in.tile_slots();
+    for (int64_t i = 0; i < count && x.rows != nullptr; ++i) in.pack(x.rows, first + i, from + i * in.tile_slots());
+    const auto room = make_aligned_for_overwrite<float>(y.packed != nullptr ? 0 : static_cast<size_t>(count * out.tile_slots()));
+    float* to = y.packed != nullptr ? y.packed + first * out.tile_slots() : room.get();
+    multiply(from, to, count);
+    for (int64_t i = 0; i < count && y.rows != nullptr; ++i) out.unpack(to + i * out.tile_slots(), first + i, y.rows);
+  });
+}
+
+/// Writes the values of one row of tiles to where W has them, and zeros elsewhere.
 void scatter_row(const BlockIndex& index, const float* values, int64_t row, float* gradient) {
   const int64_t in = index.columns * kBlockIns, begin = index.row_begin[row];
   for (int64_t o = 0; o < kBlockOuts; ++o) {
     float* target = gradient + (row * kBlockOuts + o) * in;
+    std::fill_n(target, in, 0.0f);
     for (int64_t entry = begin; entry < begin + index.row_count[row]; ++entry) {
       const float* value = values + entry * kBlockIns * kBlockOuts + o;
       target[index.entry_column[entry] * kBlockIns] = value[0];
@@ -57,38 +87,29 @@ void pack_block_weights(const BlockPattern& pattern, const float* weight, const 
 
 void pack_tokens(const void* rows, int64_t tokens, int64_t width, const Table& table, Executor& executor,
                  float* packed) {
-  const int64_t slots = slots_of(width, table);
-  executor.for_each(token_tiles(tokens), [&](int64_t tile) {
-    const int64_t first = tile * kTileTokens;
-    table.block.pack_tokens(static_cast<const float*>(rows) + first * slots, std::min(kTileTokens, tokens - first),
-                            slots, slots, packed + tile * slots * kTileTokens);
-  });
+  const Side side{slots_of(width, table), tokens, table};
+  executor.for_each(token_tiles(tokens), [&](int64_t tile) { side.pack(rows, tile, packed + tile * side.tile_slots()); });
 }
 
 void unpack_tokens(const float* packed, int64_t tokens, int64_t width, const Table& table, Executor& executor,
                    void* rows) {
-  const int64_t slots = slots_of(width, table);
-  executor.for_each(token_tiles(tokens), [&](int64_t tile) {
-    const int64_t first = tile * kTileTokens;
-    table.block.unpack_tokens(packed + tile * slots * kTileTokens, std::min(kTileTokens, tokens - first), slots, slots,
-                              static_cast<float*>(rows) + first * slots);
+  const Side side{slots_of(width, table), tokens, table};
+  executor.for_each(token_tiles(tokens), [&](int64_t tile) { side.unpack(packed + tile * side.tile_slots(), tile, rows); });
+}
+
+void block_forward(const BlockPattern& pattern, const BlockWeights& weights, const BlockInput& x, int64_t tokens,
+                   const Table& table, Executor& executor, const BlockOutput& y) {
+  const Side in{slots_of(pattern.in(), table), tokens, table}, out{slots_of(pattern.out(), table), tokens, table};
+  multiply_tiles(x, in, y, out, /*together=*/2, executor, [&](const float* from, float* to, int64_t count) {
+    table.block.forward(pattern.index(), weights.forward, from, to, count);
   });
 }
 
-void block_forward(const BlockPattern& pattern, const BlockWeights& weights, const float* x, int64_t tiles,
-                   const Table& table, Executor& executor, float* y) {
-  const int64_t x_tile = tile_slots(pattern.in(), table), y_tile = tile_slots(pattern.out(), table);
-  executor.for_each((tiles + 1) / 2, [&](int64_t pair) {
-    table.block.forward(pattern.index(), weights.forward, x + 2 * pair * x_tile, y + 2 * pair * y_tile,
-                        std::min<int64_t>(2, tiles - 2 * pair));
-  });
-}
-
-void block_backward_input(const BlockPattern& pattern, const BlockWeights& weights, const float* dy, int64_t tiles,
-                          const Table& table, Executor& executor, float* dx) {
-  const int64_t x_tile = tile_slots(pattern.in(), table), y_tile = tile_slots(pattern.out(), table);
-  executor.for_each(tiles, [&](int64_t tile) {
-    table.block.backward_input(pattern.index(), weights.transposed, dy + tile * y_tile, dx + tile * x_tile);
+void block_backward_input(const BlockPattern& pattern, const BlockWeights& weights, const BlockInput& dy, int64_t tokens,
+                          const Table& table, Executor& executor, const BlockOutput& dx) {
+  const Side in{slots_of(pattern.in(), table), tokens, table}, out{slots_of(pattern.out(), table), tokens, table};
+  multiply_tiles(dy, out, dx, in, /*together=*/1, executor, [&](const float* from, float* to, int64_t) {
+    table.block.backward_input(pattern.index(), weights.transposed, from, to);
   });
 }
 
@@ -96,9 +117,10 @@ void block_backward_weight(const BlockPattern& pattern, const float* x, const fl
                            const Table& table, Executor& executor, float* gradient) {
   const BlockIndex index = pattern.index();
   const bool gathers = table.block.gather_columns != nullptr;
-  const int64_t x_tile = tile_slots(pattern.in(), table), y_tile = tile_slots(pattern.out(), table);
+  const int64_t x_tile = slots_of(pattern.in(), table) * kTileTokens, y_tile = slots_of(pattern.out(), table) * kTileTokens;
   const int64_t tile_bytes = x_tile * static_cast<int64_t>(sizeof(float));
   const int64_t span = std::clamp<int64_t>((gathers ? kGatheredSpanBytes : kSpanBytes) / tile_bytes, 1, std::max<int64_t>(1, tiles));
+  if (tiles == 0) std::fill_n(gradient, pattern.out() * pattern.in(), 0.0f);
   // Megabytes that are written before they are read: no zeros first.
   const auto values = std::make_unique_for_overwrite<float[]>(pattern.entries() * kBlockIns * kBlockOuts);
   const auto columns = make_aligned_for_overwrite<float>(gathers ? static_cast<size_t>(span * x_tile) : 0);

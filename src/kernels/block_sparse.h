@@ -39,15 +39,26 @@ void pack_tokens(const void* rows, int64_t tokens, int64_t width, const Table& t
 void unpack_tokens(const float* packed, int64_t tokens, int64_t width, const Table& table, Executor& executor,
                    void* rows);
 
-/// y = x W^T; x and y are packed activations of `tiles` tiles.
-void block_forward(const BlockPattern& pattern, const BlockWeights& weights, const float* x, int64_t tiles,
-                   const Table& table, Executor& executor, float* y);
+/// A product's activations, packed. Where there are rows [tokens, width] as well, tiles are packed from them as they are
+/// multiplied, or unpacked to them as they are ready: a cache holds them then, and memory is not read once more.
+struct BlockInput {
+  float* packed;               ///< written first, if there are rows
+  const void* rows = nullptr;  ///< of the table's key_type
+};
+struct BlockOutput {
+  float* packed;  ///< may be null, if there are rows
+  void* rows = nullptr;
+};
+
+/// y = x W^T.
+void block_forward(const BlockPattern& pattern, const BlockWeights& weights, const BlockInput& x, int64_t tokens,
+                   const Table& table, Executor& executor, const BlockOutput& y);
 
 /// dx = dy W.
-void block_backward_input(const BlockPattern& pattern, const BlockWeights& weights, const float* dy, int64_t tiles,
-                          const Table& table, Executor& executor, float* dx);
+void block_backward_input(const BlockPattern& pattern, const BlockWeights& weights, const BlockInput& dy, int64_t tokens,
+                          const Table& table, Executor& executor, const BlockOutput& dx);
 
-/// gradient [out, in] = dy^T x at the active tiles; the others' numbers are left alone.
+/// gradient [out, in] = dy^T x at the active tiles, zeros elsewhere.
 void block_backward_weight(const BlockPattern& pattern, const float* x, const float* dy, int64_t tiles,
                            const Table& table, Executor& executor, float* gradient);
 

@@ -39,11 +39,9 @@ class BlockLayer {
         dy_(draw({tokens, out}, 4, packed_type())),
         y_(torch::zeros_like(dy_)),
         dx_(torch::zeros_like(x_)),
-        gradient_(torch::zeros({out, in})),
+        gradient_(torch::empty({out, in})),
         x_packed_(pack_tokens(x_)),
-        dx_packed_(torch::zeros_like(x_packed_)),
-        y_packed_(pack_tokens(dy_)),
-        dy_packed_(torch::zeros_like(y_packed_)) {
+        dy_packed_(pack_tokens(dy_)) {
     const kernels::BlockWeightSizes sizes = kernels::block_weight_sizes(tiles_->pattern, table_);
     forward_ = torch::zeros({sizes.forward});
     transposed_ = torch::zeros({sizes.transposed});
@@ -52,16 +50,12 @@ class BlockLayer {
   void run() {
     const kernels::BlockPattern& pattern = tiles_->pattern;
     const kernels::BlockWeights weights{slots(forward_), slots(transposed_)};
-    const int64_t tiles = kernels::token_tiles(tokens_), in = pattern.in(), out = pattern.out();
     TorchExecutor executor;
     kernels::pack_block_weights(pattern, slots(weight_), table_, executor, weights);
-    kernels::pack_tokens(slots(x_), tokens_, in, table_, executor, slots(x_packed_));
-    kernels::block_forward(pattern, weights, slots(x_packed_), tiles, table_, executor, slots(y_packed_));
-    kernels::unpack_tokens(slots(y_packed_), tokens_, out, table_, executor, slots(y_));
-    kernels::pack_tokens(slots(dy_), tokens_, out, table_, executor, slots(dy_packed_));
-    kernels::block_backward_input(pattern, weights, slots(dy_packed_), tiles, table_, executor, slots(dx_packed_));
-    kernels::unpack_tokens(slots(dx_packed_), tokens_, in, table_, executor, slots(dx_));
-    kernels::block_backward_weight(pattern, slots(x_packed_), slots(dy_packed_), tiles, table_, executor,
+    kernels::block_forward(pattern, weights, {slots(x_packed_), slots(x_)}, tokens_, table_, executor, {nullptr, slots(y_)});
+    kernels::block_backward_input(pattern, weights, {slots(dy_packed_), slots(dy_)}, tokens_, table_, executor,
+                                  {nullptr, slots(dx_)});
+    kernels::block_backward_weight(pattern, slots(x_packed_), slots(dy_packed_), kernels::token_tiles(tokens_), table_, executor,
                                    slots(gradient_));
   }
 
@@ -83,7 +77,7 @@ class BlockLayer {
   int64_t tokens_;
   Tensor mask_;
   BlockTilesPtr tiles_;
-  Tensor weight_, x_, dy_, y_, dx_, gradient_, x_packed_, dx_packed_, y_packed_, dy_packed_, forward_, transposed_;
+  Tensor weight_, x_, dy_, y_, dx_, gradient_, x_packed_, dy_packed_, forward_, transposed_;
 };
 
 class TrainingStep {

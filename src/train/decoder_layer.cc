@@ -67,7 +67,7 @@ std::vector<Tensor> apply_each(const NormedInput& input, std::initializer_list<L
       continue;
     }
     if (!packed.defined()) packed = pack_tokens(x);
-    products.push_back(unpack_tokens(layer->forward_packed(packed), x.size(0)));
+    products.push_back(layer->forward_unpacked(packed, x.size(0)));
   }
   return products;
 }
@@ -167,7 +167,7 @@ Tensor MlpImpl::forward(const NormedInput& input) {
   if (takes_packed(x.scalar_type())) {
     const Tensor packed = pack_tokens(x);
     const Tensor inner = gated(gate_proj->forward_packed(packed), up_proj->forward_packed(packed));
-    return unpack_tokens(down_proj->forward_packed(inner), x.size(0));
+    return down_proj->forward_unpacked(inner, x.size(0));
   }
   if (!input.compute_again) return down_proj(inner(input));
   const Tensor gate = gate_proj(x, input.compute_again), up = up_proj(x, input.compute_again);

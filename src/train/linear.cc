@@ -60,6 +60,10 @@ Tensor LinearImpl::forward_packed(const Tensor& x) {
   return block_linear_packed(x, weight, view().tiles, view().tile_gradient);
 }
 
+Tensor LinearImpl::forward_unpacked(const Tensor& x, int64_t tokens) {
+  return block_linear_unpacked(x, tokens, weight, view().tiles, view().tile_gradient);
+}
+
 RmsNormImpl::RmsNormImpl(int64_t width, double epsilon)
     : weight(register_parameter("weight", torch::ones({width}))), epsilon_(epsilon) {}
 

@@ -42,6 +42,8 @@ class LinearImpl : public torch::nn::Module {
   int times_asking(torch::ScalarType type) const;
   /// Packed x -> packed.
   torch::Tensor forward_packed(const torch::Tensor& x);
+  /// Packed x of so many tokens -> rows.
+  torch::Tensor forward_unpacked(const torch::Tensor& x, int64_t tokens);
 
   /// What forward multiplies with. Not parameters: whoever trains sets them (sparsifier.h).
   WeightView& view() const { return *view_; }

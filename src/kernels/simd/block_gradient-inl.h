@@ -8,6 +8,7 @@ namespace ringflash::kernels::RF_ISA {
 
 /// Outs whose sums stay in registers together, with two ins each.
 inline constexpr int kGradOuts = kLanes == 8 ? 4 : 8;
+typedef float GradOuts __attribute__((vector_size(kGradOuts * sizeof(float))));
 
 /// A column's tokens of a tile: [2 ins][kTokenSlots].
 inline constexpr int64_t kColumnTile = kColumnSlots * kTileTokens;
@@ -28,13 +29,14 @@ inline void block_gather_columns(const BlockIndex& index, const float* x, int64_
   }
 }
 
-/// values[in][out] of outs [o, o + kGradOuts) of one entry. x is its column, dy comes as [tile][vector][16 outs][lanes].
-[[gnu::always_inline]] inline void gradient_outs(const Slot* x, const Slot* dy, int64_t tiles, int64_t o, bool add,
-                                                 float* values) {
+/// values[in][out] of outs [o, o + kGradOuts) of one entry. x is its column and `next` the next one's, which is fetched
+/// meanwhile; dy comes as [tile][vector][kGradOuts][lanes].
+[[gnu::always_inline]] inline void gradient_outs(const Slot* x, const Slot* next, const Slot* dy, int64_t tiles, int64_t o,
+                                                 bool add, float* values) {
   Vec sum[2 * kGradOuts] = {};
-  dy += o * kLanes;
-  for (int64_t tile = 0; tile < tiles; ++tile, x += kColumnTile) {
-    for (int64_t v = 0; v < kTokenVecs; ++v, dy += kBlockOuts * kLanes) {
+  for (int64_t tile = 0; tile < tiles; ++tile, x += kColumnTile, next += kColumnTile) {
+    for (int64_t i = 0; i < kColumnTile; i += 64 / static_cast<int64_t>(sizeof(Slot))) __builtin_prefetch(next + i);
+    for (int64_t v = 0; v < kTokenVecs; ++v, dy += kGradOuts * kLanes) {
       const Vec even = load(x + v * kLanes), odd = load(x + kTokenSlots + v * kLanes);
 #pragma GCC unroll 8
       for (int k = 0; k < kGradOuts; ++k) {
@@ -46,10 +48,15 @@ inline void block_gather_columns(const BlockIndex& index, const float* x, int64_
   }
   float totals[2 * kGradOuts];
   sum_each<2 * kGradOuts>(sum, totals);
-  for (int k = 0; k < kGradOuts; ++k) {
-    float* target = values + o + k;
-    target[0] = totals[k] + (add ? target[0] : 0.0f);
-    target[kBlockOuts] = totals[kGradOuts + k] + (add ? target[kBlockOuts] : 0.0f);
+  for (int i = 0; i < 2; ++i) {
+    float* target = values + i * kBlockOuts + o;
+    GradOuts all, before;
+    __builtin_memcpy(&all, totals + i * kGradOuts, sizeof all);
+    if (add) {
+      __builtin_memcpy(&before, target, sizeof before);
+      all += before;
+    }
+    __builtin_memcpy(target, &all, sizeof all);
   }
 }
 
@@ -60,20 +67,21 @@ inline void block_backward_weight(const BlockIndex& index, const float* x, const
   Slot* outs = scratch.take(tiles * kBlockOuts * kTokenSlots);
   for (int64_t tile = 0; tile < tiles; ++tile) {
     for (int64_t v = 0; v < kTokenVecs; ++v) {
-      Slot* target = outs + (tile * kTokenVecs + v) * kBlockOuts * kLanes;
       for (int64_t o = 0; o < kBlockOuts; o += 2) {
+        Slot* target = outs + (o / kGradOuts * tiles * kTokenVecs + tile * kTokenVecs + v) * kGradOuts * kLanes + o % kGradOuts * kLanes;
         Vec even, odd;
         split_features(dy + tile * dy_tile + (row * kBlockOuts + o) / kSlotNumbers * kTileTokens, v, even, odd);
-        store(target + o * kLanes, even);
-        store(target + (o + 1) * kLanes, odd);
+        store(target, even);
+        store(target + kLanes, odd);
       }
     }
   }
   const int64_t begin = index.row_begin[row];
-  for (int64_t entry = begin; entry < begin + index.row_count[row]; ++entry) {
-    const Slot* column = x + index.entry_column[entry] * tiles * kColumnTile;
-    for (int64_t o = 0; o < kBlockOuts; o += kGradOuts) {
-      gradient_outs(column, outs, tiles, o, add, values + entry * kBlockIns * kBlockOuts);
+  for (int64_t o = 0; o < kBlockOuts; o += kGradOuts) {  // a first-level cache keeps the tokens of so many outs for all columns
+    const int64_t end = begin + index.row_count[row];
+    for (int64_t entry = begin; entry < end; ++entry) {
+      const auto column_of = [&](int64_t e) { return x + index.entry_column[e] * tiles * kColumnTile; };
+      gradient_outs(column_of(entry), column_of(entry + 1 < end ? entry + 1 : begin), outs + o * tiles * kTokenSlots, tiles, o, add, values + entry * kBlockIns * kBlockOuts);
     }
   }
 }

@@ -5,6 +5,18 @@
 
 namespace ringflash::kernels::RF_ISA {
 
+/// Pairs of numbers as the first ones of all and then the second ones; single numbers as they are.
+inline Vec apart(Vec pairs) {
+#if defined(RF_BF16)
+  typedef uint16_t Numbers __attribute__((vector_size(64)));
+  const auto v = reinterpret_cast<Numbers>(pairs);
+  return reinterpret_cast<Vec>(__builtin_shufflevector(v, v, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30,  //
+                                                       1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31));
+#else
+  return pairs;
+#endif
+}
+
 /// Outs whose sums stay in registers together, with two vectors of tokens each.
 inline constexpr int kHeldOuts = kLanes == 8 ? 4 : 8;
 
@@ -54,17 +66,20 @@ inline void block_forward(const BlockIndex& index, const void* weights, const fl
   }
 }
 
-/// The transposed form: [entry][2 ins][16 outs] numbers.
-inline void pack_transposed(const BlockIndex& index, const float* weight, int64_t row, Slot* transposed) {
-  const int64_t in = index.columns * kBlockIns, begin = index.row_begin[row];
-  for (int64_t entry = begin; entry < begin + index.row_count[row]; ++entry) {
-    const float* source = weight + row * kBlockOuts * in + index.entry_column[entry] * kBlockIns;
-    float numbers[kBlockIns * kBlockOuts];
-    for (int64_t o = 0; o < kBlockOuts; ++o) {
-      numbers[o] = source[o * in];
-      numbers[kBlockOuts + o] = source[o * in + 1];
+/// What pack_row() made of one row, as [entry][2 ins][16 outs] numbers.
+inline void pack_transposed(const BlockIndex& index, const Slot* forward, int64_t row, Slot* transposed) {
+  const int64_t begin = index.row_begin[row], end = index.row_begin[row + 1];
+  for (int64_t entry = begin; entry < end; entry += BlockIndex::kChunk) {
+    const Slot* chunk = forward + entry * kEntrySlots;
+    Slot* target = transposed + entry * kEntrySlots;
+    for (int64_t slot = 0; slot < kChunkSlots; slot += kLanes) {
+      for (int64_t o = 0; o < kBlockOuts; o += kLanes) {
+        Vec square[kLanes];
+        for (int k = 0; k < kLanes; ++k) square[k] = load(chunk + (o + k) * kChunkSlots + slot);
+        transpose(square);
+        for (int k = 0; k < kLanes; ++k) store(target + (slot + k) * kBlockOuts + o, apart(square[k]));
+      }
     }
-    store_numbers(transposed + entry * kEntrySlots, numbers);
   }
 }
 
@@ -72,13 +87,61 @@ inline void pack_weights(const BlockIndex& index, const float* weight, int64_t r
                          void* transposed) {
   for (int64_t row = 2 * row_pair; row < smaller(index.rows, 2 * row_pair + 2); ++row) {
     pack_row(index, weight, row, static_cast<Slot*>(forward));
-    pack_transposed(index, weight, row, static_cast<Slot*>(transposed));
+    pack_transposed(index, static_cast<const Slot*>(forward), row, static_cast<Slot*>(transposed));
   }
 }
 
 inline int64_t transposed_numbers(const BlockIndex& index) {
   return index.row_begin[index.rows] * kBlockOuts * kBlockIns;
 }
+
+#if defined(RF_BF16)
+
+/// Row after row of tiles: its tokens stay in registers while each of its entries adds to the two ins' sums, so that what comes from
+/// the second-level cache is less than what is multiplied.
+inline void block_backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx) {
+  constexpr int64_t kColumnSums = kBlockIns * kTileTokens;
+  Scratch scratch(index.columns * kColumnSums);
+  float* sums = scratch.take(index.columns * kColumnSums);
+  __builtin_memset(sums, 0, static_cast<size_t>(index.columns * kColumnSums) * sizeof(float));
+  for (int64_t row = 0; row < index.rows; ++row) {
+    Vec tokens[kRowSlots][2];
+#pragma GCC unroll 8
+    for (int64_t s = 0; s < kRowSlots; ++s) {
+      tokens[s][0] = load(dy + (row * kRowSlots + s) * kTileTokens);
+      tokens[s][1] = load(dy + (row * kRowSlots + s) * kTileTokens + kLanes);
+    }
+    const int64_t begin = index.row_begin[row];
+    for (int64_t entry = begin; entry < begin + index.row_count[row]; ++entry) {
+      const Slot* factors = static_cast<const Slot*>(transposed) + entry * kEntrySlots;
+      float* target = sums + index.entry_column[entry] * kColumnSums;
+      Vec sum[2][2] = {{load(target), load(target + kLanes)}, {load(target + kTileTokens), load(target + kTileTokens + kLanes)}};
+#pragma GCC unroll 8
+      for (int64_t s = 0; s < kRowSlots; ++s) {
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; ++i) {
+          const Vec factor = broadcast_slot(factors + i * kRowSlots + s);
+          sum[i][0] = multiply_add(tokens[s][0], factor, sum[i][0]);
+          sum[i][1] = multiply_add(tokens[s][1], factor, sum[i][1]);
+        }
+      }
+#pragma GCC unroll 2
+      for (int i = 0; i < 2; ++i) {
+        store(target + i * kTileTokens, sum[i][0]);
+        store(target + i * kTileTokens + kLanes, sum[i][1]);
+      }
+    }
+  }
+  for (int64_t column = 0; column < index.columns; ++column) {
+    const float* sum = sums + column * kColumnSums;
+    Slot* target = dx + column * kColumnSlots * kTileTokens;
+    for (int64_t t = 0; t < kTileTokens; t += kLanes) {
+      store_right(target + t, kTileTokens, load(sum + t), load(sum + kTileTokens + t));
+    }
+  }
+}
+
+#else
 
 /// Two vectors of tokens of one column. Several sums run side by side, or each would wait for the one before.
 [[gnu::always_inline]] inline void backward_column(const BlockIndex& index, const Slot* transposed, const Slot* dy,
@@ -121,5 +184,7 @@ inline void block_backward_input(const BlockIndex& index, const void* transposed
     }
   }
 }
+
+#endif
 
 }  // namespace ringflash::kernels::RF_ISA

@@ -62,51 +62,88 @@ Tensor dense_gradient(const Tensor& x, const Tensor& dy) {
   return torch::matmul(unpack(dy, tokens).t(), unpack(x, tokens)).to(torch::kFloat32);
 }
 
+/// How x and y of a product of `tokens` tokens come: as rows or packed.
+struct Forms {
+  int64_t tokens;
+  bool x_rows, y_rows;
+};
+
 class BlockLinear : public torch::autograd::Function<BlockLinear> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight, const BlockTilesPtr& tiles,
-                        bool dense) {
+                        bool dense, const Forms& forms) {
     const kernels::BlockPattern& pattern = tiles->pattern;
     const kernels::Table& table = kernels::table();
     TorchExecutor executor;
-    const Tensor given = x.contiguous();
     const kernels::BlockWeightSizes sizes = kernels::block_weight_sizes(pattern, table);
     const Tensor forward_form = torch::empty({sizes.forward}, torch::kFloat32);
     const Tensor transposed = torch::empty({sizes.transposed}, torch::kFloat32);
     const kernels::BlockWeights weights{slots(forward_form), slots(transposed)};
     kernels::pack_block_weights(pattern, weight.contiguous().data_ptr<float>(), table, executor, weights);
-    Tensor y = empty_packed(x.size(0), pattern.out());
-    kernels::block_forward(pattern, weights, slots(given), x.size(0), table, executor, slots(y));
-    context->save_for_backward({given, transposed});
+    const Input given(x, forms.x_rows, forms.tokens, pattern.in());
+    const Output y(forms.y_rows, forms.tokens, pattern.out());
+    kernels::block_forward(pattern, weights, given.kernels(), forms.tokens, table, executor, y.kernels());
+    context->save_for_backward({given.packed, transposed});
     context->saved_data["tiles"] = torch::IValue::make_capsule(tiles);
     context->saved_data["dense"] = dense;
-    return y;
+    context->saved_data["tokens"] = forms.tokens;
+    context->saved_data["x_rows"] = forms.x_rows;
+    context->saved_data["y_rows"] = forms.y_rows;
+    return y.tensor;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
-    const auto tiles = context->saved_data["tiles"].toCapsule();
+    auto& data = context->saved_data;
+    const auto tiles = data["tiles"].toCapsule();
     const kernels::BlockPattern& pattern = static_cast<const BlockTiles&>(*tiles).pattern;
+    const Forms forms{data["tokens"].toInt(), data["x_rows"].toBool(), data["y_rows"].toBool()};
     const kernels::Table& table = kernels::table();
     TorchExecutor executor;
     const variable_list saved = context->get_saved_variables();
-    const Tensor &x = saved[0], &transposed = saved[1], dy = grads[0].contiguous();
+    const Tensor &x = saved[0], &transposed = saved[1];
+    const Input dy(grads[0], forms.y_rows, forms.tokens, pattern.out());
     Tensor dx, gradient;
     if (context->needs_input_grad(0)) {
-      dx = torch::empty_like(x);
-      kernels::block_backward_input(pattern, {nullptr, slots(transposed)}, slots(dy), x.size(0), table, executor,
-                                    slots(dx));
+      const Output out(forms.x_rows, forms.tokens, pattern.in());
+      kernels::block_backward_input(pattern, {nullptr, slots(transposed)}, dy.kernels(), forms.tokens, table, executor,
+                                    out.kernels());
+      dx = out.tensor;
+    } else if (forms.y_rows) {
+      kernels::pack_tokens(dy.given.data_ptr(), forms.tokens, pattern.out(), table, executor, slots(dy.packed));
     }
     if (context->needs_input_grad(1)) {
-      if (context->saved_data["dense"].toBool()) {
-        gradient = dense_gradient(x, dy);
+      if (data["dense"].toBool()) {
+        gradient = dense_gradient(x, dy.packed);
       } else {
-        gradient = torch::zeros({pattern.out(), pattern.in()}, torch::kFloat32);
-        kernels::block_backward_weight(pattern, slots(x), slots(dy), x.size(0), table, executor,
+        gradient = torch::empty({pattern.out(), pattern.in()}, torch::kFloat32);
+        kernels::block_backward_weight(pattern, slots(x), slots(dy.packed), x.size(0), table, executor,
                                        gradient.data_ptr<float>());
       }
     }
-    return {dx, gradient, Tensor(), Tensor()};
+    return {dx, gradient, Tensor(), Tensor(), Tensor()};
   }
+
+ private:
+  /// Rows, and room to pack them, or what is packed already.
+  struct Input {
+    Input(const Tensor& x, bool rows, int64_t tokens, int64_t width)
+        : given(x.contiguous()), packed(rows ? empty_packed(kernels::token_tiles(tokens), width) : given), has_rows(rows) {}
+    kernels::BlockInput kernels() const { return {slots(packed), has_rows ? given.data_ptr() : nullptr}; }
+    Tensor given, packed;
+    bool has_rows;
+  };
+
+  struct Output {
+    Output(bool rows, int64_t tokens, int64_t width)
+        : tensor(rows ? torch::empty({tokens, width}, torch::TensorOptions(packed_type()))
+                      : empty_packed(kernels::token_tiles(tokens), width)),
+          has_rows(rows) {}
+    kernels::BlockOutput kernels() const {
+      return has_rows ? kernels::BlockOutput{nullptr, tensor.data_ptr()} : kernels::BlockOutput{slots(tensor)};
+    }
+    Tensor tensor;
+    bool has_rows;
+  };
 };
 
 }  // namespace
@@ -138,18 +175,33 @@ Tensor unpack_tokens(const Tensor& packed, int64_t tokens) {
   return UnpackTokens::apply(packed, tokens);
 }
 
-Tensor block_linear_packed(const Tensor& x, const Tensor& weight, const BlockTilesPtr& tiles, TileGradient gradient) {
-  TORCH_CHECK(x.scalar_type() == packed_type() && packed_width(x) == tiles->pattern.in() &&
+namespace {
+
+Tensor apply(const Tensor& x, const Tensor& weight, const BlockTilesPtr& tiles, TileGradient gradient, const Forms& forms) {
+  const int64_t width = forms.x_rows ? x.size(1) : packed_width(x);
+  TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == packed_type() && width == tiles->pattern.in() &&
                   weight.scalar_type() == torch::kFloat32 && weight.size(0) == tiles->pattern.out() &&
                   weight.size(1) == tiles->pattern.in(),
               "block_linear: the tiles are of ", tiles->pattern.out(), " x ", tiles->pattern.in(), ", the weight is ",
-              weight.sizes(), ", x packed ", x.sizes());
-  return BlockLinear::apply(x, weight, tiles, gradient == TileGradient::kDense);
+              weight.sizes(), ", x ", forms.x_rows ? "" : "packed ", x.sizes());
+  return BlockLinear::apply(x, weight, tiles, gradient == TileGradient::kDense, forms);
+}
+
+}  // namespace
+
+Tensor block_linear_packed(const Tensor& x, const Tensor& weight, const BlockTilesPtr& tiles, TileGradient gradient) {
+  return apply(x, weight, tiles, gradient, {x.size(0) * kernels::kTileTokens, /*x_rows=*/false, /*y_rows=*/false});
+}
+
+Tensor block_linear_unpacked(const Tensor& x, int64_t tokens, const Tensor& weight, const BlockTilesPtr& tiles,
+                             TileGradient gradient) {
+  TORCH_CHECK(kernels::token_tiles(tokens) == x.size(0), tokens, " tokens do not fill ", x.size(0), " tiles");
+  return apply(x, weight, tiles, gradient, {tokens, /*x_rows=*/false, /*y_rows=*/true});
 }
 
 Tensor block_linear(const Tensor& x, const Tensor& weight, const BlockTilesPtr& tiles, TileGradient gradient) {
-  const Tensor y = block_linear_packed(pack_tokens(x), weight, tiles, gradient);
-  return unpack_tokens(y, x.size(0)).to(x.scalar_type());
+  TORCH_CHECK(x.dim() == 2 && x.size(0) > 0, "block_linear wants [T, in], T > 0, found ", x.sizes());
+  return apply(x.to(packed_type()), weight, tiles, gradient, {x.size(0), /*x_rows=*/true, /*y_rows=*/true}).to(x.scalar_type());
 }
 
 }  // namespace ringflash

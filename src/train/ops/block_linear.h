@@ -43,6 +43,10 @@ enum class TileGradient {
 torch::Tensor block_linear_packed(const torch::Tensor& x, const torch::Tensor& weight, const BlockTilesPtr& tiles,
                                   TileGradient gradient);
 
+/// The same with y as rows, [tokens, out] in packed_type().
+torch::Tensor block_linear_unpacked(const torch::Tensor& x, int64_t tokens, const torch::Tensor& weight,
+                                    const BlockTilesPtr& tiles, TileGradient gradient);
+
 /// The same from x [T, in] to [T, out] in x's type.
 torch::Tensor block_linear(const torch::Tensor& x, const torch::Tensor& weight, const BlockTilesPtr& tiles,
                            TileGradient gradient);
