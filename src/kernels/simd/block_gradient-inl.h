@@ -68,7 +68,7 @@ inline void block_backward_weight(const BlockIndex& index, const float* x, const
   for (int64_t tile = 0; tile < tiles; ++tile) {
     for (int64_t v = 0; v < kTokenVecs; ++v) {
       for (int64_t o = 0; o < kBlockOuts; o += 2) {
-        Slot* target = outs + (o / kGradOuts * tiles * kTokenVecs + tile * kTokenVecs + v) * kGradOuts * kLanes + o % kGradOuts * kLanes;
+        Slot* target = outs + ((o / kGradOuts * tiles + tile) * kTokenVecs + v) * kGradOuts * kLanes + o % kGradOuts * kLanes;
         Vec even, odd;
         split_features(dy + tile * dy_tile + (row * kBlockOuts + o) / kSlotNumbers * kTileTokens, v, even, odd);
         store(target, even);
@@ -76,12 +76,13 @@ inline void block_backward_weight(const BlockIndex& index, const float* x, const
       }
     }
   }
-  const int64_t begin = index.row_begin[row];
+  const int64_t begin = index.row_begin[row], end = begin + index.row_count[row];
+  const auto column_of = [&](int64_t entry) { return x + index.entry_column[entry] * tiles * kColumnTile; };
   for (int64_t o = 0; o < kBlockOuts; o += kGradOuts) {  // a first-level cache keeps the tokens of so many outs for all columns
-    const int64_t end = begin + index.row_count[row];
+    const Slot* these = outs + o * tiles * kTokenSlots;
     for (int64_t entry = begin; entry < end; ++entry) {
-      const auto column_of = [&](int64_t e) { return x + index.entry_column[e] * tiles * kColumnTile; };
-      gradient_outs(column_of(entry), column_of(entry + 1 < end ? entry + 1 : begin), outs + o * tiles * kTokenSlots, tiles, o, add, values + entry * kBlockIns * kBlockOuts);
+      const int64_t next = entry + 1 < end ? entry + 1 : begin;
+      gradient_outs(column_of(entry), column_of(next), these, tiles, o, add, values + entry * kBlockIns * kBlockOuts);
     }
   }
 }

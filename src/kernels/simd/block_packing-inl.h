@@ -14,19 +14,12 @@ inline constexpr int64_t kChunkSlots = BlockIndex::kChunk * kBlockIns / kSlotNum
 /// Slots of a tile of W.
 inline constexpr int64_t kEntrySlots = kBlockOuts * kBlockIns / kSlotNumbers;
 
-/// Rows lie a multiple of a page apart where layers are wide, too many streams for a processor to foresee: so far ahead, in
-/// slots, they are fetched into the second-level cache (the first would hold a few of them alone).
-inline constexpr int64_t kFetchAhead = 64;
-inline constexpr int kSecondLevel = 2;
-
 inline void pack_tokens(const float* rows, int64_t tokens, int64_t slots, int64_t stride, float* tile) {
-  for (int64_t slot = 0; slot < slots; slot += kLanes) {
-    for (int64_t t = 0; t < kTileTokens; t += kLanes) {
+  for (int64_t t = 0; t < kTileTokens; t += kLanes) {
+    for (int64_t slot = 0; slot < slots; slot += kLanes) {
       Vec square[kLanes];
       for (int k = 0; k < kLanes; ++k) {
-        const float* row = rows + (t + k) * stride + slot;
-        square[k] = t + k < tokens ? load_partial(row, slots - slot) : Vec{};
-        if (slot + kFetchAhead < slots) __builtin_prefetch(row + kFetchAhead, /*rw=*/0, kSecondLevel);
+        square[k] = t + k < tokens ? load_partial(rows + (t + k) * stride + slot, slots - slot) : Vec{};
       }
       transpose(square);
       const int64_t count = smaller(kLanes, slots - slot);
@@ -36,8 +29,8 @@ inline void pack_tokens(const float* rows, int64_t tokens, int64_t slots, int64_
 }
 
 inline void unpack_tokens(const float* tile, int64_t tokens, int64_t slots, int64_t stride, float* rows) {
-  for (int64_t slot = 0; slot < slots; slot += kLanes) {
-    for (int64_t t = 0; t < tokens; t += kLanes) {
+  for (int64_t t = 0; t < tokens; t += kLanes) {
+    for (int64_t slot = 0; slot < slots; slot += kLanes) {
       Vec square[kLanes];
       for (int k = 0; k < kLanes; ++k) {
         square[k] = slot + k < slots ? load(tile + (slot + k) * kTileTokens + t) : Vec{};
@@ -45,9 +38,7 @@ inline void unpack_tokens(const float* tile, int64_t tokens, int64_t slots, int6
       transpose(square);
       const int64_t count = smaller(kLanes, tokens - t);
       for (int64_t k = 0; k < count; ++k) {
-        float* row = rows + (t + k) * stride + slot;
-        store_partial(row, square[k], slots - slot);
-        if (slot + kFetchAhead < slots) __builtin_prefetch(row + kFetchAhead, /*rw=*/1, kSecondLevel);
+        store_partial(rows + (t + k) * stride + slot, square[k], slots - slot);
       }
     }
   }
