@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <type_traits>
 #include <vector>
 
 namespace ringflash {
@@ -29,9 +30,11 @@ struct CacheAlignedDelete {
   void operator()(void* memory) const { ::operator delete(memory, std::align_val_t{64}); }
 };
 
-/// Room for `n` values, written before they are read.
+/// Room for `n` values, written before they are read; null for none.
 template <typename T>
 std::unique_ptr<T[], CacheAlignedDelete> make_aligned_for_overwrite(size_t n) {
+  static_assert(std::is_trivially_destructible_v<T>);
+  if (n == 0) return nullptr;
   return std::unique_ptr<T[], CacheAlignedDelete>(static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{64})));
 }
 

@@ -44,7 +44,7 @@ Result<double> piece_error(const Model& model, int64_t tokens, Executor& executo
   return std::sqrt(difference / size);
 }
 
-/// So many tokens give the same bits at once and one by one.
+/// How many tokens give the same bits at once and one by one.
 int64_t tokens_summed_alike(const Model& model) {
   const int64_t least = kernels::table().least_panel_tokens;
   const bool has_panels = least > 0 && std::ranges::any_of(model.file().tensors(), [](const GgufTensor& tensor) {

@@ -65,7 +65,7 @@ const PackedRows::Order& PackedRows::order(int64_t epoch) const {
 int64_t PackedRows::place_of(int64_t row) const {
   const Order& o = order(row * length_ / dataset_.tokens());
   const int64_t within = row - o.first_row;
-  return within < 0 || within >= std::ssize(o.rows) ? row : o.first_row + o.rows[static_cast<size_t>(within)];
+  return within >= std::ssize(o.rows) ? row : o.first_row + o.rows[static_cast<size_t>(within)];
 }
 
 int64_t PackedRows::fill(int64_t position, std::span<int32_t> inputs, std::span<int32_t> targets) const {

@@ -23,10 +23,10 @@ struct PackedBatch {
 
 class PackedRows {
  public:
-  /// Documents are laid end to end in an order drawn from `seed` and the epoch; row r of the endless stream
-  /// holds its tokens [r * length, (r+1) * length). `shuffle` off keeps the order of the dataset (held-out
-  /// evaluation). The dataset must outlive this and hold at least one token. Not to be used from two threads
-  /// at once.
+  /// Documents are laid end to end in an order drawn from `seed` and the epoch, and cut into rows of `length`. The rows
+  /// that lie within an epoch are read in an order drawn likewise; one across the edge of two keeps its place. `shuffle` off
+  /// keeps the order of the dataset (held-out evaluation). The dataset must outlive this and hold at least one token. Not to
+  /// be used from two threads at once.
   PackedRows(const TokenDataset& dataset, int64_t length, uint64_t seed, bool shuffle = true);
 
   /// Rows in one pass over the dataset, rounded up. Shuffled, the last one goes on into the next epoch;

@@ -165,8 +165,8 @@ void write_config(const ModelConfig& config, GgufWriter& writer) {
 Result<ModelConfig> read_config(const GgufFile& file) {
   RF_TRY(const std::string architecture, file.text("general.architecture"));
   if (architecture != "ringflash") {
-    return Error{file.path().string() + ": 'general.architecture' must be 'ringflash', found " +
-                 in_quotes(architecture)};
+    return Error{file.path().string() + ": 'general.architecture' must be 'ringflash', found " + in_quotes(architecture) +
+                 "; ringflash import makes a checkpoint of other models, and ringflash export a file of that"};
   }
   ModelConfig config;
   FieldReader reader{file};

@@ -53,6 +53,14 @@ json gemma_defaults() {
           {"tie_word_embeddings", true}};
 }
 
+/// And for those that MistralConfig does, where llama has others.
+json mistral_defaults() {
+  return {{"intermediate_size", 14336},
+          {"num_key_value_heads", 8},
+          {"max_position_embeddings", 131072},
+          {"sliding_window", 4096}};
+}
+
 Error wrong(const std::string& key, const std::string& expected, const json& found) {
   return Error{"'" + key + "' must be " + expected + ", found " + show(found)};
 }
@@ -116,6 +124,15 @@ Status add_qwen_attention(const json& root, json& ours) {
   return {};
 }
 
+/// All of Mistral's layers slide, unless the window is null.
+Status add_mistral_attention(const json& root, json& ours) {
+  const json window = get(root, "sliding_window");
+  if (window.is_null()) return ours["attention"] = "full", Status();
+  ours["sliding_window"] = window;
+  RF_TRY(ours["attention"], attention_kinds(root, [](int64_t) { return true; }));
+  return {};
+}
+
 Status add_gemma(const json& root, json& ours) {
   RF_TRY(const int64_t pattern, integer(root, "sliding_window_pattern"));
   RF_TRY(ours["attention"],
@@ -160,12 +177,13 @@ Result<HfConfig> read_hf_config(std::string_view text) {
   HfConfig result{.model_type = type.is_string() ? type.get<std::string>() : "", .config = {}};
   const bool qwen = type == "qwen2" || type == "qwen3";
   result.gemma = type == "gemma3_text";
-  if (type != "llama" && !qwen && !result.gemma) {
-    return wrong("model_type", "\"llama\", \"qwen2\", \"qwen3\", \"gemma3_text\" or \"gemma3\"", type);
+  const bool mistral = type == "mistral";
+  if (type != "llama" && !mistral && !qwen && !result.gemma) {
+    return wrong("model_type", "\"llama\", \"mistral\", \"qwen2\", \"qwen3\", \"gemma3_text\" or \"gemma3\"", type);
   }
   RF_TRY_VOID(split_rope_parameters(root));
-  if (result.gemma) {
-    json complete = gemma_defaults();
+  if (result.gemma || mistral) {
+    json complete = result.gemma ? gemma_defaults() : mistral_defaults();
     complete.update(root);
     root = std::move(complete);
   }
@@ -183,6 +201,7 @@ Result<HfConfig> read_hf_config(std::string_view text) {
   } else {
     if (root.contains("hidden_act")) ours["hidden_act"] = root["hidden_act"];
   }
+  if (mistral) RF_TRY_VOID(add_mistral_attention(root, ours));
   if (qwen) {
     RF_TRY_VOID(add_qwen_attention(root, ours));
     ours["qk_norm"] = type == "qwen3";

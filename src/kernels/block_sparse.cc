@@ -4,7 +4,6 @@
 #include <memory>
 
 #include "base/aligned.h"
-#include "base/check.h"
 
 namespace ringflash::kernels {
 namespace {

@@ -42,7 +42,7 @@ void unpack_tokens(const float* packed, int64_t tokens, int64_t width, const Tab
 /// A product's activations, packed. Where there are rows [tokens, width] as well, tiles are packed from them as they are
 /// multiplied, or unpacked to them as they are ready: a cache holds them then, and memory is not read once more.
 struct BlockInput {
-  float* packed;               ///< written first, if there are rows
+  float* packed;               ///< never null; written first, if there are rows
   const void* rows = nullptr;  ///< of the table's key_type
 };
 struct BlockOutput {

@@ -27,7 +27,7 @@ Tensor draw(at::IntArrayRef shape, uint64_t seed, torch::ScalarType type) {
 
 float* slots(const Tensor& tensor) { return static_cast<float*>(tensor.data_ptr()); }
 
-/// A layer with all its buffers there before it is timed, as oneDNN's are.
+/// A layer with all its buffers there before it is timed, as oneDNN's are, but for what the products make for themselves.
 class BlockLayer {
  public:
   BlockLayer(int64_t in, int64_t out, int64_t tokens, int64_t keep)

@@ -46,14 +46,14 @@ Tensor inverse_factor(const Tensor& gram) {
   return torch::linalg_cholesky(inverse).t().contiguous().to(torch::kFloat32);
 }
 
-/// The columns group after group, the groups, and the columns of each, with the most energy first: what these lose is made up
-/// for by all others (GPTQ's act-order, as far as the format's groups allow). Of a last group that is short the place stays.
+/// The columns group after group, the groups, and the columns of each, with the most energy first, so that all others can still
+/// make up for what these lose (GPTQ's act-order, as far as the format's groups allow). A short last group stays last.
 Tensor column_order(const Tensor& gram) {
   const Tensor energy = gram.diagonal();
   const int64_t whole = energy.size(0) / kSparseGroup * kSparseGroup;
   const Tensor groups = energy.slice(0, 0, whole).reshape({-1, kSparseGroup});
-  const Tensor inside = groups.argsort(/*dim=*/1, /*descending=*/true);
-  const Tensor by_energy = groups.sum(1).argsort(/*dim=*/0, /*descending=*/true);
+  const Tensor inside = groups.argsort(/*stable=*/true, /*dim=*/1, /*descending=*/true);
+  const Tensor by_energy = groups.sum(1).argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
   const Tensor columns = (inside + torch::arange(groups.size(0)).unsqueeze(1) * kSparseGroup).index_select(0, by_energy);
   return torch::cat({columns.flatten(), torch::arange(whole, energy.size(0))});
 }

@@ -104,7 +104,8 @@ TEST_F(ConfigGgufTest, OlderFilesLackTheKeysThatWereAddedLater) {
 TEST_F(ConfigGgufTest, ErrorsNameTheKey) {
   const std::string place = path_.string() + ": ";
   EXPECT_EQ(error_with("general.architecture", std::string("llama")),
-            place + "'general.architecture' must be 'ringflash', found 'llama'");
+            place + "'general.architecture' must be 'ringflash', found 'llama'; ringflash import makes a checkpoint of other "
+                    "models, and ringflash export a file of that");
   EXPECT_EQ(error_with("ringflash.block_count", 2.0),
             place + "'ringflash.block_count' must be an integer below 2^63, found f64 2.000000");
   EXPECT_EQ(error_with("ringflash.ring.window", uint32_t{33}),

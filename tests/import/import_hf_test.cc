@@ -100,9 +100,24 @@ TEST_F(ImportHf, SlidingLayersAreWhereTheConfigHasThem) {
   EXPECT_EQ(kinds("qwen2", used), (std::vector{full, sliding}));
 }
 
+TEST_F(ImportHf, MistralIsALlamaWhoseLayersSlide) {
+  const auto mistral = [&](json changes) {
+    changes["model_type"] = "mistral";
+    return imported("llama", changes).value().config;
+  };
+  ModelConfig expected = tiny_imported_config("llama");
+  EXPECT_EQ(mistral({{"sliding_window", nullptr}}), expected);
+  expected.attention.assign(expected.attention.size(), AttentionKind::kSliding);
+  expected.sliding_window = 32;
+  const ModelConfig found = mistral({{"sliding_window", 32}});
+  EXPECT_EQ(found, expected);
+  EXPECT_EQ(found.rope(AttentionKind::kSliding).theta, found.rope_theta);
+  EXPECT_EQ(mistral(json::object()).sliding_window, 4096) << "what transformers takes where it is left out";
+}
+
 TEST_F(ImportHf, VariantsThatAreNotComputedAreRefusedByName) {
   EXPECT_EQ(error_after("llama", {{"model_type", "mixtral"}}),
-            "'model_type' must be \"llama\", \"qwen2\", \"qwen3\", \"gemma3_text\" or \"gemma3\", found \"mixtral\"");
+            "'model_type' must be \"llama\", \"mistral\", \"qwen2\", \"qwen3\", \"gemma3_text\" or \"gemma3\", found \"mixtral\"");
   EXPECT_EQ(error_after("llama", {{"attention_bias", true}}), "'attention_bias' must be false, found true");
   EXPECT_EQ(error_after("llama", {{"mlp_bias", true}}), "'mlp_bias' must be false, found true");
   EXPECT_EQ(error_after("llama", {{"quantization_config", {{"bits", 4}}}}),

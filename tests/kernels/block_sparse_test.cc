@@ -205,7 +205,7 @@ TEST(BlockSparse, RowsPackedOnTheWayGiveTheSameBits) {
   for (const Table* table : available_tables()) {
     const Weight weight = random_weight(layer, *table, 8);
     SerialExecutor executor;
-    for (const int64_t tokens : {1, 32, 33, 97}) {
+    for (const int64_t tokens : {1, 32, 33, 65, 97}) {
       const Numbers x = random_numbers(tokens, layer.in, *table, 9), dy = random_numbers(tokens, layer.out, *table, 10);
       const Products before = products(layer, weight, x, dy, tokens, *table, executor);
       const Products on_the_way = products(layer, weight, x, dy, tokens, *table, executor, /*rows_on_the_way=*/true);

@@ -137,7 +137,8 @@ void expect_same_bits(const std::vector<float>& actual, const std::vector<float>
   EXPECT_EQ(0, std::memcmp(actual.data(), expected.data(), expected.size() * sizeof(float)));
 }
 
-// Where many tokens are summed in another order than few, pieces on either side of that; where they are rounded less, none.
+// Where many tokens are summed in another order than few, pieces are compared with those on their side of the threshold; where
+// they are rounded less, within a tolerance.
 TEST(Session, PiecesOfAnySizeGiveTheSameBits) {
   ThreadPool threads(3);
   const kernels::Table& table = kernels::table();

@@ -90,6 +90,15 @@ TEST(BlockLinear, KeepsAChainOfLayersPacked) {
   }
 }
 
+TEST(BlockLinear, TakesExpandedGradientsAndWeightsThatAreFrozen) {
+  const Tensor mask = block_mask(32, 48, 1), w = bf16_tensor({32, 48}, 2).to(torch::kFloat32), x0 = bf16_tensor({33, 48}, 3);
+  const Tensor x = testing::float_leaf(x0), xd = testing::double_leaf(x0);
+  block_linear(x, w, block_tiles(mask), TileGradient::kActive).sum().backward();  // dy is one number, expanded
+  torch::linear(xd, w.to(torch::kFloat64) * mask).sum().backward();
+  testing::expect_close(x.grad(), xd.grad(), chain_tolerance(16), "dx");
+  EXPECT_FALSE(w.grad().defined());
+}
+
 TEST(BlockLinear, TilesOfAMask) {
   EXPECT_FALSE(block_tiles(torch::ones({24, 32}, torch::kBool)));
   Tensor mask = torch::zeros({32, 32}, torch::kBool);

@@ -35,6 +35,33 @@ TEST(OneShot, KeepsAsManyAsTheTargetSays) {
   }
 }
 
+TEST(OneShot, ObsKeepsWholeTilesAndTakesRowsOfAnyWidth) {
+  for (const int64_t in : {48, 80, 192}) {
+    const Tensor weight = floats({32, in}, 3), x = correlated_inputs(300, in), gram = torch::matmul(x.t(), x);
+    const auto kept = [&](SparsePattern pattern) {
+      return compress_matrix(weight, gram, {.shape = {pattern, 12}}, OneShotMethod::kObs).ne(0);
+    };
+    const Tensor tiles = kept(SparsePattern::kBlock).reshape({2, kBlockRows, in / kBlockColumns, kBlockColumns});
+    EXPECT_TRUE(tiles.all(3).all(1).eq(tiles.any(3).any(1)).all().item<bool>()) << in;
+    for (int64_t begin = 0; begin < in; begin += kSparseGroup) {
+      const int64_t end = std::min(begin + kSparseGroup, in), keep = std::min<int64_t>(12, end - begin);
+      EXPECT_TRUE(kept(SparsePattern::kFine).slice(1, begin, end).sum(1).eq(keep).all().item<bool>()) << in << ", from " << begin;
+    }
+  }
+}
+
+TEST(OneShot, ObsDoesNotDependOnWhichGroupComesFirst) {
+  const Tensor x = correlated_inputs(600, 128), weight = floats({32, 128}, 24);
+  const auto swapped = [](const Tensor& t) { return torch::cat({t.slice(1, 64), t.slice(1, 0, 64)}, 1); };
+  const auto left = [](const Tensor& w, const Tensor& inputs) {
+    return compress_matrix(w, torch::matmul(inputs.t(), inputs), {.shape = {SparsePattern::kFine, 32}}, OneShotMethod::kObs);
+  };
+  // The same numbers in another order of summing: rounding may choose another of two weights that are as good.
+  const Tensor straight = left(weight, x), turned = swapped(left(swapped(weight), swapped(x)));
+  EXPECT_LT(straight.ne(0).ne(turned.ne(0)).sum().item<int64_t>(), 8);
+  EXPECT_NEAR(output_error(x, weight, turned) / output_error(x, weight, straight), 1, 0.01);
+}
+
 TEST(OneShot, TheMoreAMethodKnowsTheLessTheOutputChanges) {
   const Tensor weight = floats({48, 192}, 2), x = correlated_inputs(1000, 192),
                gram = torch::matmul(x.t(), x);

@@ -78,7 +78,8 @@ inline void block_backward_weight(const BlockIndex& index, const float* x, const
   }
   const int64_t begin = index.row_begin[row], end = begin + index.row_count[row];
   const auto column_of = [&](int64_t entry) { return x + index.entry_column[entry] * tiles * kColumnTile; };
-  for (int64_t o = 0; o < kBlockOuts; o += kGradOuts) {  // a first-level cache keeps the tokens of so many outs for all columns
+  // Outs outermost: their tokens stay in the first-level cache for all columns.
+  for (int64_t o = 0; o < kBlockOuts; o += kGradOuts) {
     const Slot* these = outs + o * tiles * kTokenSlots;
     for (int64_t entry = begin; entry < end; ++entry) {
       const int64_t next = entry + 1 < end ? entry + 1 : begin;

@@ -97,8 +97,8 @@ inline int64_t transposed_numbers(const BlockIndex& index) {
 
 #if defined(RF_BF16)
 
-/// Row after row of tiles: its tokens stay in registers while each of its entries adds to the two ins' sums, so that what comes from
-/// the second-level cache is less than what is multiplied.
+/// Row after row of tiles: its tokens stay in registers while each of its entries adds to the two ins' sums, so that less is
+/// read from the second-level cache than is multiplied.
 inline void block_backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx) {
   constexpr int64_t kColumnSums = kBlockIns * kTileTokens;
   Scratch scratch(index.columns * kColumnSums);

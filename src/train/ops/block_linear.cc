@@ -50,12 +50,6 @@ class PackTokens : public torch::autograd::Function<PackTokens> {
   }
 };
 
-class UnpackTokens : public torch::autograd::Function<UnpackTokens> {
- public:
-  static Tensor forward(AutogradContext*, const Tensor& packed, int64_t tokens) { return unpack(packed, tokens); }
-  static variable_list backward(AutogradContext*, const variable_list& grads) { return {pack(grads[0]), Tensor()}; }
-};
-
 /// dy^T x of packed tensors, fp32, all of it.
 Tensor dense_gradient(const Tensor& x, const Tensor& dy) {
   const int64_t tokens = x.size(0) * kernels::kTileTokens;
@@ -82,7 +76,7 @@ class BlockLinear : public torch::autograd::Function<BlockLinear> {
     kernels::pack_block_weights(pattern, weight.contiguous().data_ptr<float>(), table, executor, weights);
     const Input given(x, forms.x_rows, forms.tokens, pattern.in());
     const Output y(forms.y_rows, forms.tokens, pattern.out());
-    kernels::block_forward(pattern, weights, given.kernels(), forms.tokens, table, executor, y.kernels());
+    kernels::block_forward(pattern, weights, given.as_input(), forms.tokens, table, executor, y.as_output());
     context->save_for_backward({given.packed, transposed});
     context->saved_data["tiles"] = torch::IValue::make_capsule(tiles);
     context->saved_data["dense"] = dense;
@@ -105,8 +99,8 @@ class BlockLinear : public torch::autograd::Function<BlockLinear> {
     Tensor dx, gradient;
     if (context->needs_input_grad(0)) {
       const Output out(forms.x_rows, forms.tokens, pattern.in());
-      kernels::block_backward_input(pattern, {nullptr, slots(transposed)}, dy.kernels(), forms.tokens, table, executor,
-                                    out.kernels());
+      kernels::block_backward_input(pattern, {nullptr, slots(transposed)}, dy.as_input(), forms.tokens, table, executor,
+                                    out.as_output());
       dx = out.tensor;
     } else if (forms.y_rows) {
       kernels::pack_tokens(dy.given.data_ptr(), forms.tokens, pattern.out(), table, executor, slots(dy.packed));
@@ -128,7 +122,7 @@ class BlockLinear : public torch::autograd::Function<BlockLinear> {
   struct Input {
     Input(const Tensor& x, bool rows, int64_t tokens, int64_t width)
         : given(x.contiguous()), packed(rows ? empty_packed(kernels::token_tiles(tokens), width) : given), has_rows(rows) {}
-    kernels::BlockInput kernels() const { return {slots(packed), has_rows ? given.data_ptr() : nullptr}; }
+    kernels::BlockInput as_input() const { return {slots(packed), has_rows ? given.data_ptr() : nullptr}; }
     Tensor given, packed;
     bool has_rows;
   };
@@ -138,7 +132,7 @@ class BlockLinear : public torch::autograd::Function<BlockLinear> {
         : tensor(rows ? torch::empty({tokens, width}, torch::TensorOptions(packed_type()))
                       : empty_packed(kernels::token_tiles(tokens), width)),
           has_rows(rows) {}
-    kernels::BlockOutput kernels() const {
+    kernels::BlockOutput as_output() const {
       return has_rows ? kernels::BlockOutput{nullptr, tensor.data_ptr()} : kernels::BlockOutput{slots(tensor)};
     }
     Tensor tensor;
@@ -169,12 +163,6 @@ Tensor pack_tokens(const Tensor& x) {
   return PackTokens::apply(x);
 }
 
-Tensor unpack_tokens(const Tensor& packed, int64_t tokens) {
-  TORCH_CHECK(kernels::token_tiles(tokens) == packed.size(0), tokens, " tokens do not fill ", packed.size(0),
-              " tiles");
-  return UnpackTokens::apply(packed, tokens);
-}
-
 namespace {
 
 Tensor apply(const Tensor& x, const Tensor& weight, const BlockTilesPtr& tiles, TileGradient gradient, const Forms& forms) {
@@ -182,8 +170,8 @@ Tensor apply(const Tensor& x, const Tensor& weight, const BlockTilesPtr& tiles, 
   TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == packed_type() && width == tiles->pattern.in() &&
                   weight.scalar_type() == torch::kFloat32 && weight.size(0) == tiles->pattern.out() &&
                   weight.size(1) == tiles->pattern.in(),
-              "block_linear: the tiles are of ", tiles->pattern.out(), " x ", tiles->pattern.in(), ", the weight is ",
-              weight.sizes(), ", x ", forms.x_rows ? "" : "packed ", x.sizes());
+              "block_linear wants CPU tensors, x in ", packed_type(), ", the weight in fp32; the tiles are of ", tiles->pattern.out(), " x ", tiles->pattern.in(), ", the weight is ",
+              weight.sizes(), " of ", weight.scalar_type(), ", x ", forms.x_rows ? "" : "packed ", x.sizes(), " of ", x.scalar_type());
   return BlockLinear::apply(x, weight, tiles, gradient == TileGradient::kDense, forms);
 }
 

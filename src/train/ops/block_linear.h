@@ -30,9 +30,6 @@ torch::ScalarType packed_type();
 /// x [T, width], width a multiple of 16 -> packed, in packed_type().
 torch::Tensor pack_tokens(const torch::Tensor& x);
 
-/// The `tokens` tokens of a packed tensor, [tokens, width] in packed_type().
-torch::Tensor unpack_tokens(const torch::Tensor& packed, int64_t tokens);
-
 /// What the gradient of a weight holds where tiles are inactive.
 enum class TileGradient {
   kActive,  ///< zeros: they cost nothing
