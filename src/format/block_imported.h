@@ -65,4 +65,47 @@ struct BlockQ6_K {
 };
 static_assert(sizeof(BlockQ6_K) == 210 && std::is_trivially_copyable_v<BlockQ6_K>);
 
+/// Weight i is d s n_i - dmin m; s and m are the low and the high half of scales[i / 16]. n_i, of two bits, is in values[32 (i / 128)
+/// + i mod 32] at bit 2 (i mod 128 / 32).
+struct BlockQ2_K {
+  static constexpr int64_t kWeights = 256;
+  uint8_t scales[kWeights / 16];
+  uint8_t values[kWeights / 4];
+  fp16 scale, minimum;  ///< d and dmin
+};
+static_assert(sizeof(BlockQ2_K) == 84 && std::is_trivially_copyable_v<BlockQ2_K>);
+
+/// Weight i is d (s_j - 32) (n_i - 4), j = i / 16. The low two bits of n_i are as in Q2_K, the third is bit i / 32 of high[i mod 32].
+/// The low four bits of s_j are half of scales[j mod 8], the low one for j < 8, its high two are in scales[8 + j mod 4] at bit 2 (j / 4).
+struct BlockQ3_K {
+  static constexpr int64_t kWeights = 256;
+  uint8_t high[kWeights / 8];
+  uint8_t values[kWeights / 4];
+  uint8_t scales[12];
+  fp16 scale;
+};
+static_assert(sizeof(BlockQ3_K) == 110 && std::is_trivially_copyable_v<BlockQ3_K>);
+
+/// What four bits stand for in IQ4_NL and IQ4_XS.
+inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+/// Weight i is d kIq4Values[n_i], n_i as in Q4_0.
+struct BlockIQ4_NL {
+  static constexpr int64_t kWeights = 32;
+  fp16 scale;
+  uint8_t values[kWeights / 2];
+};
+static_assert(sizeof(BlockIQ4_NL) == 18 && std::is_trivially_copyable_v<BlockIQ4_NL>);
+
+/// Weight i, in group j = i / 32, is d (s_j - 32) kIq4Values[n_i], n_i as in Q4_0 within the group's 16 bytes of values. The low four bits
+/// of s_j are half of low_scales[j / 2], the low one for even j; its high two are in high_scales at bit 2 j.
+struct BlockIQ4_XS {
+  static constexpr int64_t kWeights = 256;
+  fp16 scale;
+  uint16_t high_scales;
+  uint8_t low_scales[kWeights / 64];
+  uint8_t values[kWeights / 2];
+};
+static_assert(sizeof(BlockIQ4_XS) == 136 && std::is_trivially_copyable_v<BlockIQ4_XS>);
+
 }  // namespace ringflash

@@ -20,6 +20,12 @@ int five_bits(const Block& block, int64_t i) {
   return half_of(block.values[i % 16], i / 16) | high << 4;
 }
 
+/// The two bits that Q2_K and Q3_K have of weight i in one place.
+template <typename Block>
+int two_bits(const Block& block, int64_t i) {
+  return block.values[32 * (i / 128) + i % 32] >> (2 * (i % 128 / 32)) & 3;
+}
+
 struct ScaleAndMinimum {
   int scale, minimum;
 };
@@ -109,6 +115,39 @@ void dequantize(const BlockQ6_K& block, std::span<float, BlockQ6_K::kWeights> we
   }
 }
 
+void dequantize(const BlockQ2_K& block, std::span<float, BlockQ2_K::kWeights> weights) {
+  for (int64_t i = 0; i < BlockQ2_K::kWeights; ++i) {
+    const uint8_t packed = block.scales[i / 16];
+    const float scale = to_float(block.scale) * static_cast<float>(half_of(packed, 0));
+    const float minimum = to_float(block.minimum) * static_cast<float>(half_of(packed, 1));
+    weights[i] = scale * static_cast<float>(two_bits(block, i)) - minimum;
+  }
+}
+
+void dequantize(const BlockQ3_K& block, std::span<float, BlockQ3_K::kWeights> weights) {
+  for (int64_t i = 0; i < BlockQ3_K::kWeights; ++i) {
+    const int64_t j = i / 16;
+    const int s = half_of(block.scales[j % 8], j / 8) | (block.scales[8 + j % 4] >> (2 * (j / 4)) & 3) << 4;
+    const int n = two_bits(block, i) | (block.high[i % 32] >> (i / 32) & 1) << 2;
+    weights[i] = to_float(block.scale) * static_cast<float>(s - 32) * static_cast<float>(n - 4);
+  }
+}
+
+void dequantize(const BlockIQ4_NL& block, std::span<float, BlockIQ4_NL::kWeights> weights) {
+  for (int64_t i = 0; i < BlockIQ4_NL::kWeights; ++i) {
+    weights[i] = to_float(block.scale) * static_cast<float>(kIq4Values[half_of(block.values[i % 16], i / 16)]);
+  }
+}
+
+void dequantize(const BlockIQ4_XS& block, std::span<float, BlockIQ4_XS::kWeights> weights) {
+  for (int64_t i = 0; i < BlockIQ4_XS::kWeights; ++i) {
+    const int64_t j = i / 32, r = i % 32;
+    const int s = half_of(block.low_scales[j / 2], j % 2) | (block.high_scales >> (2 * j) & 3) << 4;
+    const int value = kIq4Values[half_of(block.values[16 * j + r % 16], r / 16)];
+    weights[i] = to_float(block.scale) * static_cast<float>(s - 32) * static_cast<float>(value);
+  }
+}
+
 Result<std::vector<float>> read_floats(const GgufTensor& tensor) {
   size_t elements = 1;
   for (const int64_t size : tensor.shape) elements *= static_cast<size_t>(size);
@@ -125,6 +164,10 @@ Result<std::vector<float>> read_floats(const GgufTensor& tensor) {
     case GgufType::kQ4_K: return dequantize_blocks<BlockQ4_K>(tensor, floats), floats;
     case GgufType::kQ5_K: return dequantize_blocks<BlockQ5_K>(tensor, floats), floats;
     case GgufType::kQ6_K: return dequantize_blocks<BlockQ6_K>(tensor, floats), floats;
+    case GgufType::kQ2_K: return dequantize_blocks<BlockQ2_K>(tensor, floats), floats;
+    case GgufType::kQ3_K: return dequantize_blocks<BlockQ3_K>(tensor, floats), floats;
+    case GgufType::kIQ4_NL: return dequantize_blocks<BlockIQ4_NL>(tensor, floats), floats;
+    case GgufType::kIQ4_XS: return dequantize_blocks<BlockIQ4_XS>(tensor, floats), floats;
     case GgufType::kI8: return Error{"tensor " + in_quotes(tensor.name) + ": expected floats, found type I8"};
   }
   RF_UNREACHABLE();

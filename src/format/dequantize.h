@@ -21,6 +21,10 @@ void dequantize(const BlockQ5_1& block, std::span<float, BlockQ5_1::kWeights> we
 void dequantize(const BlockQ4_K& block, std::span<float, BlockQ4_K::kWeights> weights);
 void dequantize(const BlockQ5_K& block, std::span<float, BlockQ5_K::kWeights> weights);
 void dequantize(const BlockQ6_K& block, std::span<float, BlockQ6_K::kWeights> weights);
+void dequantize(const BlockQ2_K& block, std::span<float, BlockQ2_K::kWeights> weights);
+void dequantize(const BlockQ3_K& block, std::span<float, BlockQ3_K::kWeights> weights);
+void dequantize(const BlockIQ4_NL& block, std::span<float, BlockIQ4_NL::kWeights> weights);
+void dequantize(const BlockIQ4_XS& block, std::span<float, BlockIQ4_XS::kWeights> weights);
 
 /// All of the tensor's elements in their order. The error names the tensor where its type holds no floats.
 Result<std::vector<float>> read_floats(const GgufTensor& tensor);

@@ -32,9 +32,13 @@ enum class GgufType : uint32_t {
   kQ5_0 = 6,
   kQ5_1 = 7,
   kQ8_0 = 8,
+  kQ2_K = 10,
+  kQ3_K = 11,
   kQ4_K = 12,
   kQ5_K = 13,
   kQ6_K = 14,
+  kIQ4_NL = 20,
+  kIQ4_XS = 23,
   kI8 = 24,
   kBF16 = 30,
 };
@@ -42,7 +46,7 @@ enum class GgufType : uint32_t {
 std::string to_string(GgufType type);
 /// The type of that number, if it is one of the above.
 std::optional<GgufType> gguf_type(uint32_t number);
-/// For errors: "F32 (0), F16 (1), ...", and what ggml calls another number: "Q2_K (10)".
+/// For errors: "F32 (0), F16 (1), ...", and what ggml calls another number: "IQ3_S (21)".
 std::string gguf_type_names();
 std::string gguf_foreign_type(uint32_t number);
 /// Values in a block of the type: 32 or 256 for quantised ones, else 1. A row (the innermost dimension) is whole blocks.

@@ -57,9 +57,13 @@ constexpr TypeInfo kTypes[] = {
     blocks<BlockQ5_0>(GgufType::kQ5_0, "Q5_0"),
     blocks<BlockQ5_1>(GgufType::kQ5_1, "Q5_1"),
     blocks<BlockQ8_0>(GgufType::kQ8_0, "Q8_0"),
+    blocks<BlockQ2_K>(GgufType::kQ2_K, "Q2_K"),
+    blocks<BlockQ3_K>(GgufType::kQ3_K, "Q3_K"),
     blocks<BlockQ4_K>(GgufType::kQ4_K, "Q4_K"),
     blocks<BlockQ5_K>(GgufType::kQ5_K, "Q5_K"),
     blocks<BlockQ6_K>(GgufType::kQ6_K, "Q6_K"),
+    blocks<BlockIQ4_NL>(GgufType::kIQ4_NL, "IQ4_NL"),
+    blocks<BlockIQ4_XS>(GgufType::kIQ4_XS, "IQ4_XS"),
     {GgufType::kI8, "I8", 1, 1},
     {GgufType::kBF16, "BF16", 1, 2},
 };
@@ -117,9 +121,9 @@ std::string gguf_type_names() {
 
 std::string gguf_foreign_type(uint32_t number) {
   static const std::map<uint32_t, const char*> kNames = {
-      {9, "Q8_1"},     {10, "Q2_K"},  {11, "Q3_K"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
-      {19, "IQ1_S"},   {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"}, {23, "IQ4_XS"},  {25, "I16"},    {26, "I32"},
-      {27, "I64"},     {28, "F64"},   {29, "IQ1_M"},  {34, "TQ1_0"}, {35, "TQ2_0"},   {39, "MXFP4"}};
+      {9, "Q8_1"},   {15, "Q8_K"}, {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
+      {21, "IQ3_S"}, {22, "IQ2_S"}, {25, "I16"},    {26, "I32"},    {27, "I64"},     {28, "F64"},
+      {29, "IQ1_M"}, {34, "TQ1_0"}, {35, "TQ2_0"},  {39, "MXFP4"}};
   const auto it = kNames.find(number);
   return it == kNames.end() ? std::to_string(number) : std::string(it->second) + " (" + std::to_string(number) + ")";
 }

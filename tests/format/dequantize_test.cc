@@ -47,6 +47,10 @@ TEST(Dequantize, AgreesWithGgmlOnEveryType) {
       {GgufType::kQ4_K, 256, 144, {0, 2}, 66.0, 50.25, 2478404.0},
       {GgufType::kQ5_K, 256, 176, {0, 2}, 118.0, 50.25, 4362188.0},
       {GgufType::kQ6_K, 256, 210, {208}, 40.25, 73.5, -407032.0},
+      {GgufType::kQ2_K, 256, 84, {80, 82}, 3.75, 5.75, 251950.5},
+      {GgufType::kQ3_K, 256, 110, {108}, -1.75, -4.0, 8686.5},
+      {GgufType::kIQ4_NL, 32, 18, {0}, 9.5, -20.75, -3019.0},
+      {GgufType::kIQ4_XS, 256, 136, {0}, -754.0, -378.25, 220762.75},
   };
   for (const Golden& golden : all) {
     SCOPED_TRACE(to_string(golden.type));

@@ -239,8 +239,8 @@ TEST_F(GgufHostileTest, BadTensorsAreRefused) {
   EXPECT_EQ(one({33}, 8, 0, 64), "tensor 't': expected a multiple of 32 elements for type Q8_0, found 33");
   EXPECT_EQ(one({16, 2}, 8, 0, 64), "tensor 't': expected a multiple of 32 elements for type Q8_0, found 16");
   EXPECT_EQ(
-      one({8}, 10, 0, 64),
-      "tensor 't': byte 45: expected tensor type " + gguf_type_names() + ", found Q2_K (10)");
+      one({8}, 21, 0, 64),
+      "tensor 't': byte 45: expected tensor type " + gguf_type_names() + ", found IQ3_S (21)");
   EXPECT_EQ(one({8}, 24, 16, 64), "tensor 't': expected an offset that is a multiple of 32, found 16");
   const std::string found = ", found 64 bytes of data in the file";
   EXPECT_EQ(one({65}, 24, 0, 64), "tensor 't': expected 65 bytes at data offset 0" + found);
