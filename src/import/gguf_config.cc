@@ -44,6 +44,9 @@ class Keys {
                  std::to_string(found)};
   }
 
+  /// A key that tells where a model is from and changes nothing.
+  void ignore(const std::string& key) { known_.insert(prefix_ + key); }
+
   Status refuse_unknown() const {
     for (const auto& [key, value] : file_.metadata()) {
       if (!key.starts_with(prefix_) || known_.contains(key)) continue;
@@ -77,7 +80,11 @@ Status read_sizes(Keys& keys, ModelConfig& c) {
 }
 
 Status read_rope_scaling(Keys& keys, RopeScaling& s) {
-  if (!keys.has("rope.scaling.type")) return {};
+  if (!keys.has("rope.scaling.type")) {
+    RF_TRY(s.factor, keys.number("rope.scale_linear", s.factor));  // of older files
+    if (s.factor != 1) s.type = RopeScalingType::kLinear;
+    return {};
+  }
   RF_TRY(const std::string type, keys.text("rope.scaling.type"));
   RF_TRY(s.type, parse_rope_scaling_type(type));
   RF_TRY(const double factor, keys.number("rope.scaling.factor", 1));
@@ -151,6 +158,14 @@ Status read_gemma(Keys& keys, ModelConfig& c) {
   return {};
 }
 
+Status refuse_parts(const GgufFile& file) {
+  if (!file.metadata().contains("split.count")) return {};
+  RF_TRY(const int64_t parts, file.integer("split.count"));
+  if (parts < 2) return {};
+  return Error{file.path().string() + ": one of a model's " + std::to_string(parts) +
+               " files; expected the whole model in one (llama.cpp's gguf-split --merge joins them)"};
+}
+
 Status read_token_ids(const GgufFile& file, ModelConfig& c) {
   RF_TRY(c.eos_token_id, file.integer("tokenizer.ggml.eos_token_id"));
   c.bos_token_id = c.eos_token_id;
@@ -180,6 +195,7 @@ double gemma_query_scalar(const ModelConfig& config) {
 }
 
 Result<ModelConfig> foreign_gguf_config(const GgufFile& file, const GgufArchitecture& architecture) {
+  RF_TRY_VOID(refuse_parts(file));
   Keys keys(file, architecture.name);
   const GgufTensor* embedding = file.find("token_embd.weight");
   if (embedding == nullptr) return Error{file.path().string() + ": tensor 'token_embd.weight' is missing"};
@@ -197,6 +213,8 @@ Result<ModelConfig> foreign_gguf_config(const GgufFile& file, const GgufArchitec
   c.ring = ring_preset(c.max_position_embeddings);
   if (architecture.gemma) RF_TRY_VOID(read_gemma(keys, c));
   RF_TRY_VOID(read_token_ids(file, c));
+  keys.ignore("rope.scaling.finetuned");
+  keys.ignore("tensor_data_layout");
   RF_TRY_VOID(keys.refuse_unknown());
   if (const Status valid = validate(c); !valid) return valid.error().in(file.path().string());
   RF_TRY_VOID(recognise_rope_factors(file, c));

@@ -69,6 +69,18 @@ TEST_F(ImportGguf, WhatIsNotKnownIsRefusedByItsName) {
   EXPECT_EQ(error_after([&](GgufWriter& w) { w.add_tensor("rope_freqs.weight", GgufType::kF32, {8}, zeros(8)); }),
             "tensor 'rope_freqs.weight': expected Llama 3's divisors of angles (factor 8 or 32 of 8192 positions), "
             "found others");
+  EXPECT_EQ(error_after([](GgufWriter& w) { w.set("split.count", uint16_t{3}); }),
+            "one of a model's 3 files; expected the whole model in one (llama.cpp's gguf-split --merge joins them)");
+}
+
+TEST_F(ImportGguf, KeysThatChangeNothingAreIgnored) {
+  EXPECT_EQ(error_after([](GgufWriter& w) {
+              w.set("llama.rope.scaling.finetuned", true);
+              w.set("llama.tensor_data_layout", std::string("Meta AI original pth"));
+              w.set("llama.rope.scale_linear", 1.0f);
+              w.set("split.count", uint16_t{1});
+            }),
+            "accepted");
 }
 
 TEST_F(ImportGguf, HostileSizesAreRefused) {
@@ -94,6 +106,10 @@ TEST_F(ImportGguf, ScalingOfAnglesIsRead) {
                              .original_positions = 64,
                              .attention_factor = yarn_attention_factor(4)};
   EXPECT_EQ(read_foreign_gguf(file_).value().config.rope_scaling, expected);
+  testing::write_foreign_gguf(file_, "qwen2", config, foreign_weights(config, 1),
+                              [](GgufWriter& w) { w.set("qwen2.rope.scale_linear", 2.0f); });
+  const RopeScaling linear{.type = RopeScalingType::kLinear, .factor = 2};
+  EXPECT_EQ(read_foreign_gguf(file_).value().config.rope_scaling, linear);
 }
 
 TEST_F(ImportGguf, Llama3IsRecognisedByItsDivisors) {
