@@ -196,7 +196,7 @@ int main(int argc, char** argv) {
   // The same buffers are taken and freed every step: keep them instead of giving the pages back.
   ringflash::pool_tensor_memory();
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 2000 << 20);
+  mallopt(M_TRIM_THRESHOLD, -1);
   try {
     return ringflash::cli::run(argc, argv);
   } catch (const std::bad_alloc&) {
