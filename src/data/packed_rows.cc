@@ -10,12 +10,16 @@ namespace {
 
 constexpr size_t kCachedOrders = 2;  // a batch may straddle the edge of two epochs
 
-/// 0 to count - 1, shuffled (Fisher and Yates).
-std::vector<int64_t> permutation(int64_t count, Rng& rng) {
-  std::vector<int64_t> numbers(static_cast<size_t>(count));
-  std::iota(numbers.begin(), numbers.end(), int64_t{0});
-  for (size_t i = numbers.size(); i > 1; --i) std::swap(numbers[i - 1], numbers[rng.below(i)]);
-  return numbers;
+/// 0 to count - 1.
+std::vector<int64_t> numbers(int64_t count) {
+  std::vector<int64_t> all(static_cast<size_t>(count));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  return all;
+}
+
+/// Fisher and Yates.
+void shuffle(std::vector<int64_t>& all, Rng& rng) {
+  for (size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[rng.below(i)]);
 }
 
 }  // namespace
@@ -41,16 +45,15 @@ const PackedRows::Order& PackedRows::order(int64_t epoch) const {
     if (cached == epoch) return *known;
   }
   auto made = std::make_shared<Order>();
-  Rng rng(Rng(seed_).next() ^ static_cast<uint64_t>(epoch));
-  if (shuffle_) {
-    made->documents = permutation(dataset_.documents(), rng);
-  } else {
-    made->documents.resize(static_cast<size_t>(dataset_.documents()));
-    std::iota(made->documents.begin(), made->documents.end(), int64_t{0});
-  }
+  made->documents = numbers(dataset_.documents());
   made->first_row = (epoch * dataset_.tokens() + length_ - 1) / length_;
   const int64_t end_row = (epoch + 1) * dataset_.tokens() / length_;
-  if (shuffle_) made->rows = permutation(std::max<int64_t>(0, end_row - made->first_row), rng);
+  made->rows = numbers(std::max<int64_t>(0, end_row - made->first_row));
+  if (shuffle_) {
+    Rng rng(Rng(seed_).next() ^ static_cast<uint64_t>(epoch));
+    shuffle(made->documents, rng);
+    shuffle(made->rows, rng);
+  }
   int64_t start = 0;
   for (const int64_t document : made->documents) {
     made->starts.push_back(start);

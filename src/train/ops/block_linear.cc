@@ -140,6 +140,18 @@ class BlockLinear : public torch::autograd::Function<BlockLinear> {
   };
 };
 
+/// Checks what comes and multiplies.
+Tensor multiply(const Tensor& x, const Tensor& weight, const BlockTilesPtr& tiles, TileGradient gradient, const Forms& forms) {
+  const int64_t in = tiles->pattern.in(), out = tiles->pattern.out();
+  const bool x_fits = x.device().is_cpu() && x.scalar_type() == packed_type() &&
+                      (forms.x_rows ? x.size(1) : packed_width(x)) == in;
+  const bool weight_fits = weight.scalar_type() == torch::kFloat32 && weight.size(0) == out && weight.size(1) == in;
+  TORCH_CHECK(x_fits && weight_fits, "block_linear wants CPU tensors, x in ", packed_type(), ", the weight in fp32; the tiles are of ",
+              out, " x ", in, ", the weight is ", weight.sizes(), " of ", weight.scalar_type(), ", x ",
+              forms.x_rows ? "" : "packed ", x.sizes(), " of ", x.scalar_type());
+  return BlockLinear::apply(x, weight, tiles, gradient == TileGradient::kDense, forms);
+}
+
 }  // namespace
 
 BlockTilesPtr block_tiles(const Tensor& mask) {
@@ -163,33 +175,19 @@ Tensor pack_tokens(const Tensor& x) {
   return PackTokens::apply(x);
 }
 
-namespace {
-
-Tensor apply(const Tensor& x, const Tensor& weight, const BlockTilesPtr& tiles, TileGradient gradient, const Forms& forms) {
-  const int64_t width = forms.x_rows ? x.size(1) : packed_width(x);
-  TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == packed_type() && width == tiles->pattern.in() &&
-                  weight.scalar_type() == torch::kFloat32 && weight.size(0) == tiles->pattern.out() &&
-                  weight.size(1) == tiles->pattern.in(),
-              "block_linear wants CPU tensors, x in ", packed_type(), ", the weight in fp32; the tiles are of ", tiles->pattern.out(), " x ", tiles->pattern.in(), ", the weight is ",
-              weight.sizes(), " of ", weight.scalar_type(), ", x ", forms.x_rows ? "" : "packed ", x.sizes(), " of ", x.scalar_type());
-  return BlockLinear::apply(x, weight, tiles, gradient == TileGradient::kDense, forms);
-}
-
-}  // namespace
-
 Tensor block_linear_packed(const Tensor& x, const Tensor& weight, const BlockTilesPtr& tiles, TileGradient gradient) {
-  return apply(x, weight, tiles, gradient, {x.size(0) * kernels::kTileTokens, /*x_rows=*/false, /*y_rows=*/false});
+  return multiply(x, weight, tiles, gradient, {x.size(0) * kernels::kTileTokens, /*x_rows=*/false, /*y_rows=*/false});
 }
 
 Tensor block_linear_unpacked(const Tensor& x, int64_t tokens, const Tensor& weight, const BlockTilesPtr& tiles,
                              TileGradient gradient) {
   TORCH_CHECK(kernels::token_tiles(tokens) == x.size(0), tokens, " tokens do not fill ", x.size(0), " tiles");
-  return apply(x, weight, tiles, gradient, {tokens, /*x_rows=*/false, /*y_rows=*/true});
+  return multiply(x, weight, tiles, gradient, {tokens, /*x_rows=*/false, /*y_rows=*/true});
 }
 
 Tensor block_linear(const Tensor& x, const Tensor& weight, const BlockTilesPtr& tiles, TileGradient gradient) {
   TORCH_CHECK(x.dim() == 2 && x.size(0) > 0, "block_linear wants [T, in], T > 0, found ", x.sizes());
-  return apply(x.to(packed_type()), weight, tiles, gradient, {x.size(0), /*x_rows=*/true, /*y_rows=*/true}).to(x.scalar_type());
+  return multiply(x.to(packed_type()), weight, tiles, gradient, {x.size(0), /*x_rows=*/true, /*y_rows=*/true}).to(x.scalar_type());
 }
 
 }  // namespace ringflash
