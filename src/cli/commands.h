@@ -15,6 +15,7 @@ std::unique_ptr<Command> make_eval_command();
 std::unique_ptr<Command> make_bench_command();
 std::unique_ptr<Command> make_info_command();
 std::unique_ptr<Command> make_plan_command();
+std::unique_ptr<Command> make_tokenize_command();
 std::unique_ptr<Command> make_report_command();
 
 // What `ringflash bench` measures.

@@ -32,6 +32,8 @@ constexpr CommandEntry kCommands[] = {
      "ringflash plan --preset small --seq 8192 --batch 2 --memory 8G", make_plan_command},
     {"report", "Draw the curves of a training run as an HTML page", "ringflash report run/", make_report_command},
     {"info", "Show what a model is made of", "ringflash info model.gguf", make_info_command},
+    {"tokenize", "Show a text as a model reads it", "ringflash tokenize model.gguf -p 'The command line'",
+     make_tokenize_command},
 };
 
 const CommandEntry* find_entry(const std::string& name) {

@@ -7,6 +7,7 @@
 #include "cli/common.h"
 #include "eval/perplexity.h"
 #include "report/html.h"
+#include "report/line_chart.h"
 #include "report/page_style.h"
 #include "runtime/generate.h"
 
@@ -60,6 +61,34 @@ std::string row_html(const TableRow& row, const TableRow& first) {
   return html + "</tr>\n";
 }
 
+/// The rows for which `wanted` holds, from the smallest file to the largest: bits per byte of a text over megabytes.
+template <typename Wanted>
+Series over_size(const std::vector<TableRow>& rows, size_t text, Wanted wanted) {
+  std::vector<std::pair<double, double>> points;
+  for (const TableRow& row : rows) {
+    if (wanted(row)) points.emplace_back(static_cast<double>(row.file_bytes) / 1e6, row.scores[text].bits_per_byte);
+  }
+  std::ranges::sort(points);
+  Series series;
+  for (const auto& [megabytes, bits] : points) series.add(megabytes, bits);
+  return series;
+}
+
+std::string charts_html(const std::vector<TableRow>& rows, const std::vector<EvalText>& texts) {
+  std::string html = "<div class=\"charts\">\n";
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const Series at_once = over_size(rows, i, [](const TableRow& row) { return row.heal_steps == 0; });
+    const Series healed = over_size(rows, i, [](const TableRow& row) { return row.heal_steps > 0; });
+    html += line_chart_html({.title = texts[i].name + ": bits per byte over the file's MB",
+                             .lines = {{"at once", &at_once, "one", true}, {"healed", &healed, "two", true}},
+                             .last_step = at_once.steps.back(),
+                             .before_step = "",
+                             .after_step = " MB",
+                             .marks = {}});
+  }
+  return html + "</div>\n";
+}
+
 }  // namespace
 
 Result<TableRow> measure_model(const std::filesystem::path& checkpoint, const std::filesystem::path& file,
@@ -101,7 +130,7 @@ std::string table_html(const std::string& title, const std::vector<TableRow>& ro
   }
   html += "</tr></thead>\n<tbody>\n";
   for (const TableRow& row : rows) html += row_html(row, rows.front());
-  return html + "</tbody>\n</table>\n</main>\n</body>\n</html>\n";
+  return html + "</tbody>\n</table>\n" + charts_html(rows, texts) + "</main>\n</body>\n</html>\n";
 }
 
 }  // namespace ringflash::cli

@@ -89,7 +89,7 @@ std::string axes(const LineChart& chart, const ChartScale& scale) {
   return svg + print("<path class=\"axis\" d=\"M%.1f %.1fH%.1f\"/>\n", scale.left, scale.bottom, scale.right);
 }
 
-std::string curve(const ChartLine& line, const ChartScale& scale) {
+std::string curve(const LineChart& chart, const ChartLine& line, const ChartScale& scale) {
   const std::vector<Point> points = thin(*line.series);
   std::string svg, path, band, dots;
   const bool thinned = points.size() < line.series->values.size();
@@ -97,8 +97,10 @@ std::string curve(const ChartLine& line, const ChartScale& scale) {
     path += print("%s%.1f,%.1f", path.empty() ? "" : " ", scale.x(p.step), scale.y(p.value));
     if (thinned) band += print("%.1f,%.1f ", scale.x(p.step), scale.y(p.most));
     if (!line.dots) continue;
-    dots += print("<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\"><title>step %.0f: %.5g</title></circle>\n",
-                  line.color.c_str(), scale.x(p.step), scale.y(p.value), p.step, p.value);
+    dots += print("<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\"><title>", line.color.c_str(), scale.x(p.step),
+                  scale.y(p.value)) +
+            escape_html(chart.before_step) + print("%.0f", p.step) + escape_html(chart.after_step) +
+            print(": %.5g</title></circle>\n", p.value);
   }
   if (thinned) {
     for (auto p = points.rbegin(); p != points.rend(); ++p) {
@@ -193,7 +195,7 @@ std::string line_chart_html(const LineChart& chart) {
                      print("<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", chart.width, chart.height) +
                      escape_html(chart.title) + "\">\n" + axes(chart, scale);
   for (const ChartLine& line : chart.lines) {
-    if (!line.series->empty()) html += curve(line, scale);
+    if (!line.series->empty()) html += curve(chart, line, scale);
   }
   return html + skip_marks(chart, scale) + "</svg>\n</figure>\n";
 }

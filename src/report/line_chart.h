@@ -1,4 +1,4 @@
-// Curves over the steps of a run, as SVG.
+// Curves over the steps of a run, or over another quantity, as SVG.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +28,7 @@ struct LineChart {
   bool from_zero = false;
   bool log_scale = false;             ///< where the values are positive and far apart, else it is left alone
   double last_step = 0;               ///< where the axis ends
+  std::string before_step = "step ", after_step = "";  ///< what tooltips say around a step's number
   std::vector<SkippedEvent> marks;    ///< ticks on the axis, with tooltips
   int width = 480, height = 240;
 };

@@ -7,7 +7,12 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "cli/run_program.h"
+#include "format/checkpoint.h"
+#include "import/foreign_files.h"
+#include "model/tensors.h"
+#include "report/xml_check.h"
 #include "support/prose.h"
+#include "support/tiny_model.h"
 #include "temporary_directory.h"
 
 namespace ringflash::testing {
@@ -190,7 +195,9 @@ TEST_F(TrainingHalf, ComparesSparsities) {
   EXPECT_EQ(bytes(1) / bytes(0), 4.125 / 8.5);
   EXPECT_EQ(bytes(3) / bytes(0), 3.125 / 8.5);
   EXPECT_EQ(fs::file_size(directory_ / "sizes" / "s50-4bit.gguf"), table["rows"][3]["file_bytes"]);
-  EXPECT_TRUE(fs::exists(directory_ / "sizes" / "table.html"));
+  const std::string page = read_file(directory_ / "sizes" / "table.html").value();
+  EXPECT_EQ(XmlChecker(page).error(), "");
+  EXPECT_NE(page.find("other: bits per byte over"), std::string::npos);
   EXPECT_EQ(nlohmann::json::parse(std::ifstream(directory_ / "sizes" / "table.json")), table);
 }
 
@@ -223,6 +230,41 @@ TEST_F(TrainingHalf, CompressesAndHeals) {
   EXPECT_EQ(with({"--out", path("never"), "--sparsity", "0.85", "--bits", "4"}).exit_code, 2);
   EXPECT_EQ(with({"--out", path("never"), "--sparsity", "0.5,0.75"}).exit_code, 2);  // without --eval
   EXPECT_EQ(with({"--out", path("never"), "--method", "luck"}).exit_code, 2);
+}
+
+/// Config, embedding, norms and biases are those of the checkpoint that was compressed.
+void expect_all_but_linear_layers_kept(const fs::path& before, const fs::path& after) {
+  ModelConfig config = load_config(after / "config.json").value();
+  EXPECT_EQ(config.sparsity.keep, 32);
+  config.sparsity = {};
+  EXPECT_EQ(config, load_config(before / "config.json").value());
+  const SafetensorsFile old = SafetensorsFile::open(before / "model.safetensors").value();
+  const SafetensorsFile compressed = SafetensorsFile::open(after / "model.safetensors").value();
+  for (const TensorSpec& spec : tensor_inventory(config)) {
+    const bool same = to_floats(*compressed.find(spec.name)) == to_floats(*old.find(spec.name));
+    EXPECT_EQ(same, spec.role != TensorRole::kLinear) << spec.name;
+  }
+}
+
+TEST_F(TrainingHalf, CompressesWhatWasImported) {
+  write("calib.txt", prose(9000, 5));
+  write("other.txt", prose(500, 6));
+  for (const std::string architecture : kImportedArchitectures) {
+    SCOPED_TRACE(architecture);
+    ModelConfig config = tiny_imported_config(architecture);
+    config.intermediate_size = 128;
+    const fs::path source = directory_ / (architecture + ".gguf");
+    write_foreign_gguf(source, architecture, config, foreign_weights(config, 1));
+    ASSERT_EQ(run_ringflash({"import", source, "--out", path(architecture)}).exit_code, 0);
+    const Outcome compressed =
+        run_ringflash({"compress", "--from", path(architecture), "--out", path(architecture + "-sizes"), "--calib",
+                       path("calib.txt"), "--sparsity", "0.5", "--bits", "8", "--eval", path("other.txt"), "--json"});
+    ASSERT_EQ(compressed.exit_code, 0) << compressed.err;
+    const auto table = nlohmann::json::parse(compressed.out);
+    const auto bits = [&](int row) { return table["rows"][row]["texts"]["other"]["bits_per_byte"].get<double>(); };
+    EXPECT_NEAR(bits(1), bits(0), 0.01 * bits(0));  // the weights are random: half of them have little to say
+    expect_all_but_linear_layers_kept(path(architecture), path(architecture + "-sizes/s50-8bit"));
+  }
 }
 
 }  // namespace

@@ -84,6 +84,16 @@ TEST(LineChart, ConstantsAndExtremesAreDrawn) {
   }
 }
 
+TEST(LineChart, TooltipsSayWhatTheAxisIs) {
+  const Series series = series_of({1, 2.5});
+  LineChart chart = chart_of(series);
+  chart.lines[0].dots = true;
+  EXPECT_NE(line_chart_html(chart).find("<title>step 1: 2.5</title>"), std::string::npos);
+  chart.before_step = "";
+  chart.after_step = " <MB>";
+  EXPECT_NE(line_chart_html(chart).find("<title>1 &lt;MB&gt;: 2.5</title>"), std::string::npos);
+}
+
 TEST(LineChart, NothingToDrawIsNoChart) {
   const Series none;
   EXPECT_EQ(line_chart_html({.title = "t", .lines = {{"", &none, "one"}}, .marks = {}}), "");

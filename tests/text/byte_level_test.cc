@@ -147,5 +147,14 @@ TEST_F(ByteLevelTest, NamesBadMerges) {
   EXPECT_EQ(Tokenizer::create(v).error().message, "vocabulary: merge 1 needs 'ac', which is no piece");
 }
 
+// As Hugging Face's tokenizers have it; llama.cpp's lets nothing merge over such a byte.
+TEST(ByteLevel, MergesOverBytesWithoutAPiece) {
+  if (!can_split()) GTEST_SKIP() << "built without PCRE2";
+  Vocabulary vocabulary = byte_level_vocabulary({{" ", "#"}});
+  vocabulary.pieces[4] = {"<unused4>", 0, PieceType::kUnused};
+  const Tokenizer tokenizer = Tokenizer::create(std::move(vocabulary)).value();
+  EXPECT_EQ(tokenizer.encode(" \x04#"), (std::vector<int32_t>{256}));
+}
+
 }  // namespace
 }  // namespace ringflash
