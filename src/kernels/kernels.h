@@ -207,6 +207,9 @@ struct Table {
   /// y += x.
   void (*add)(const float* x, float* y, int64_t count);
 
+  /// y += factor * x.
+  void (*add_scaled)(float factor, const float* x, float* y, int64_t count);
+
   // Training only.
 
   /// Gradients of rms_norm: dx is overwritten, dgain [width] is added to.

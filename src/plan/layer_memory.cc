@@ -156,12 +156,12 @@ WeightMemory& WeightMemory::operator+=(const WeightMemory& other) {
 }
 
 int64_t LayerMemory::attention_kept() const {
-  return stream + post_normed + normed + compute + qkv.seen + heads_in + router + logits + heads_out + heads_packed + lse +
+  return stream + post_normed + compute + qkv.seen + heads_in + router + logits + heads_out + heads_packed + lse +
          o.seen;
 }
 
 int64_t LayerMemory::attention_kept_cheaply() const {
-  return attention_kept() - normed - (qkv.packed ? 0 : compute);
+  return attention_kept() - (qkv.packed ? 0 : compute);
 }
 
 int64_t LayerMemory::mlp_kept() const {
@@ -198,7 +198,6 @@ LayerMemory layer_memory(const TrainingSetup& setup, int64_t layer) {
   const bool rounded = of_products < kFloat, fused = rounded && setup.on_cpu && model.hidden_act == Activation::kSilu;
   memory.stream = tokens * model.hidden_size * kFloat;
   memory.compute = tokens * model.hidden_size * of_products;
-  memory.normed = rounded && model.has_router(layer) ? memory.stream : 0;
   memory.heads_in = (query + 2 * key_value) * of_products + (model.qk_norm ? (query + key_value) * kFloat : 0);
   memory.router = model.has_router(layer) ? keys * model.num_key_value_heads * kFloat : 0;
   memory.heads_out = query * of_products;

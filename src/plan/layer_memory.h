@@ -43,7 +43,6 @@ struct LayerMemory {
   // Kept from forward to backward.
   int64_t stream = 0;        ///< the residual stream, fp32: the layer's input, or what attention adds to it
   int64_t post_normed = 0;   ///< what a norm after attention or the MLP takes, where there are such
-  int64_t normed = 0;        ///< the first norm's output in fp32, for the router
   int64_t compute = 0;       ///< a norm's output in the precision of products
   int64_t heads_in = 0;      ///< q, k and v
   int64_t router = 0;        ///< its scores

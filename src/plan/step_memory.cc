@@ -130,7 +130,7 @@ void Step::backward_attention(const LayerMemory& layer) {
   backward_weight(layer.qkv);
   tape_.give(layer.heads_in + 3 * layer.compute);
   tape_.touch(2 * stream_);
-  tape_.give(layer.normed + layer.stream + layer.post_normed);
+  tape_.give(layer.stream + layer.post_normed);
 }
 
 void Step::backward(size_t l) {

@@ -33,20 +33,23 @@ Again made_once(Again make, int callers) {
   };
 }
 
-NormedInput normed_input(RmsNorm norm, const Tensor& x, torch::ScalarType compute) {
-  const Tensor full = norm(x);
-  return {full, full.to(compute), {}, {}};
+Tensor weight_of(const Linear& router) { return router.is_empty() ? Tensor() : router->weight; }
+
+/// `router` may be empty: the MLP has none.
+NormedInput normed_input(RmsNorm norm, const Tensor& x, torch::ScalarType compute, const Linear& router) {
+  // The router stays in fp32: the runtime must choose the same tokens.
+  const Normed normed = norm->for_products(x, compute, weight_of(router));
+  return {normed.rounded, normed.scores, {}};
 }
 
-/// The same where neither is to be kept.
-NormedInput forgotten_input(RmsNorm norm, const Tensor& x, torch::ScalarType compute, Askers askers) {
-  NormedInput result = normed_input(norm, x, compute);
-  const Again full_again = [norm, kept = x.detach()]() mutable {
+/// The same where it is not to be kept: `askers` layers will ask for it.
+NormedInput forgotten_input(RmsNorm norm, const Tensor& x, torch::ScalarType compute, const Linear& router, int askers) {
+  NormedInput result = normed_input(norm, x, compute, router);
+  const Again again = [norm, kept = x.detach(), compute]() mutable {
     const torch::NoGradGuard no_grad;
-    return norm(kept);
+    return norm->for_products(kept, compute, {}).rounded;
   };
-  result.full_again = made_once(full_again, askers.full + (askers.compute > 0 ? 1 : 0));
-  result.compute_again = made_once([again = result.full_again, compute] { return again().to(compute); }, askers.compute);
+  result.compute_again = made_once(again, askers);
   return result;
 }
 
@@ -115,8 +118,7 @@ Tensor AttentionImpl::forward(const NormedInput& x, const std::vector<int64_t>& 
   const Tensor q = normed_heads(projected[0].view({-1, heads_, head_dim_}), q_norm);
   const Tensor k = normed_heads(projected[1].view({-1, key_value_heads_, head_dim_}), k_norm);
   const Tensor v = projected[2].view({-1, key_value_heads_, head_dim_});
-  // The router stays in fp32: the runtime must choose the same tokens.
-  const Tensor r = router.is_empty() ? Tensor() : router(x.full, x.full_again);
+  const Tensor& r = x.scores;
   if (slice == nullptr) return o_proj(ring_attention(q, k, v, r, bounds, options_, kept).flatten(1));
   const SequenceSlice::Keys all = slice->gather(k, v, r, bounds, options_);
   AttentionOptions options = options_;
@@ -130,8 +132,8 @@ MlpImpl::MlpImpl(const ModelConfig& c, int64_t layer)
       down_proj(add_linear(*this, c, layer, "down_proj", c.intermediate_size, c.hidden_size)),
       activation_(c.hidden_act) {}
 
-Askers AttentionImpl::askers(torch::ScalarType compute) const {
-  return {.compute = count_askers({q_proj, k_proj, v_proj}, compute), .full = router.is_empty() ? 0 : 1};
+int AttentionImpl::askers(torch::ScalarType compute) const {
+  return count_askers({q_proj, k_proj, v_proj}, compute);
 }
 
 Tensor MlpImpl::gated(const Tensor& gate, const Tensor& up) const {
@@ -144,8 +146,8 @@ Tensor MlpImpl::gated(const Tensor& gate, const Tensor& up) const {
   RF_UNREACHABLE();
 }
 
-Askers MlpImpl::askers(torch::ScalarType compute) const {
-  return {.compute = count_askers({gate_proj, up_proj}, compute), .full = 0};
+int MlpImpl::askers(torch::ScalarType compute) const {
+  return count_askers({gate_proj, up_proj}, compute);
 }
 
 bool MlpImpl::takes_packed(torch::ScalarType type) const {
@@ -180,14 +182,14 @@ Tensor MlpImpl::forward(const NormedInput& input) {
 Tensor MlpImpl::forward_recomputed(const Tensor& x, RmsNorm norm, torch::ScalarType compute) {
   if (takes_packed(compute) || has_deltas()) {
     const ModelPart whole = [this, norm, compute](const Tensor& kept) mutable {
-      return forward(normed_input(norm, kept, compute));
+      return forward(normed_input(norm, kept, compute, nullptr));
     };
     std::vector<Tensor> parameters = used_parameters(*this);
     parameters.push_back(norm->weight);
     return recomputed(whole, x, parameters);
   }
   const LinearPart but_last = [this, norm, compute](const Tensor& kept) mutable -> LinearEnd {
-    return {inner(normed_input(norm, kept, compute)), {}};
+    return {inner(normed_input(norm, kept, compute, nullptr)), {}};
   };
   return recomputed_linear(but_last, x, {norm->weight, gate_proj->weight, up_proj->weight},
                            seen_weight(down_proj->weight, down_proj->view(), compute));
@@ -218,7 +220,7 @@ Tensor DecoderLayerImpl::forward(const Tensor& x, const std::vector<int64_t>& bo
   }
   const LinearPart but_last = [this, bounds, compute, kept](const Tensor& input) -> LinearEnd {
     const Tensor attended = attend(input, bounds, compute, Recompute::kNothing, kept.get());
-    return {mlp->inner(normed_input(post_attention_layernorm, attended, compute)), attended};
+    return {mlp->inner(normed_input(post_attention_layernorm, attended, compute, nullptr)), attended};
   };
   return recomputed_linear(but_last, x, used_parameters(*this), seen_weight(mlp->down_proj->weight, mlp->down_proj->view(), compute));
 }
@@ -226,11 +228,11 @@ Tensor DecoderLayerImpl::forward(const Tensor& x, const std::vector<int64_t>& bo
 Tensor DecoderLayerImpl::attend(const Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute,
                                 Recompute level, AttentionResult* kept) {
   const NormedInput normed = level == Recompute::kNothing
-                                 ? normed_input(input_layernorm, x, compute)
-                                 : forgotten_input(input_layernorm, x, compute, self_attn->askers(compute));
+                                 ? normed_input(input_layernorm, x, compute, self_attn->router)
+                                 : forgotten_input(input_layernorm, x, compute, self_attn->router, self_attn->askers(compute));
   const Tensor attention = self_attn(normed, bounds, kept);
   const bool post_norms = !pre_feedforward_layernorm.is_empty();
-  return x + (post_norms ? post_attention_layernorm(attention.to(torch::kFloat32)) : attention);
+  return residual_sum(x, post_norms ? post_attention_layernorm(attention.to(torch::kFloat32)) : attention);
 }
 
 Tensor DecoderLayerImpl::forward_halves(const Tensor& x, const std::vector<int64_t>& bounds, torch::ScalarType compute,
@@ -240,10 +242,10 @@ Tensor DecoderLayerImpl::forward_halves(const Tensor& x, const std::vector<int64
   RmsNorm norm = post_norms ? pre_feedforward_layernorm : post_attention_layernorm;
   const Tensor output = [&] {
     if (level == Recompute::kMlp) return mlp->forward_recomputed(attended, norm, compute);
-    if (level == Recompute::kNothing) return mlp(normed_input(norm, attended, compute));
-    return mlp(forgotten_input(norm, attended, compute, mlp->askers(compute)));
+    if (level == Recompute::kNothing) return mlp(normed_input(norm, attended, compute, nullptr));
+    return mlp(forgotten_input(norm, attended, compute, nullptr, mlp->askers(compute)));
   }();
-  return attended + (post_norms ? post_feedforward_layernorm(output.to(torch::kFloat32)) : output);
+  return residual_sum(attended, post_norms ? post_feedforward_layernorm(output.to(torch::kFloat32)) : output);
 }
 
 }  // namespace ringflash

@@ -14,24 +14,20 @@ namespace ringflash {
 
 class SequenceSlice;
 
-/// The normed input of a layer's half, in fp32 and in the compute precision; how to get either again where neither is
-/// to be kept.
+/// The normed input of a layer's half in the compute precision, and how to get it again where it is not to be kept; a
+/// router's scores of it.
 struct NormedInput {
-  torch::Tensor full, compute;
-  Again full_again, compute_again;
-};
-
-/// How many layers ask for either again in one backward pass.
-struct Askers {
-  int compute = 0, full = 0;
+  torch::Tensor compute, scores;
+  Again compute_again;
 };
 
 class AttentionImpl : public torch::nn::Module {
  public:
   AttentionImpl(const ModelConfig& config, int64_t layer);
-  /// x [T, D]: in fp32 for the router and in the compute precision for the projections. `kept`: see ring_attention().
+  /// x [T, D], with the router's scores if there is one. `kept`: see ring_attention().
   torch::Tensor forward(const NormedInput& x, const std::vector<int64_t>& bounds, AttentionResult* kept = nullptr);
-  Askers askers(torch::ScalarType compute) const;
+  /// How many layers ask for their input again in one backward pass.
+  int askers(torch::ScalarType compute) const;
   Linear q_proj{nullptr}, k_proj{nullptr}, v_proj{nullptr}, o_proj{nullptr}, router{nullptr};
   RmsNorm q_norm{nullptr}, k_norm{nullptr};
 
@@ -55,7 +51,7 @@ class MlpImpl : public torch::nn::Module {
   torch::Tensor inner(const NormedInput& x);
   bool takes_packed(torch::ScalarType type) const;
   bool has_deltas() const;
-  Askers askers(torch::ScalarType compute) const;
+  int askers(torch::ScalarType compute) const;
   Linear gate_proj{nullptr}, up_proj{nullptr}, down_proj{nullptr};
 
  private:

@@ -1,6 +1,5 @@
 #include "train/linear.h"
 
-#include "train/ops/fused.h"
 #include "train/ops/recompute.h"
 #include "train/torch_headers.h"
 
@@ -69,6 +68,10 @@ RmsNormImpl::RmsNormImpl(int64_t width, double epsilon)
 
 Tensor RmsNormImpl::forward(const Tensor& x) {
   return rms_norm(x, weight, epsilon_);
+}
+
+Normed RmsNormImpl::for_products(const Tensor& x, torch::ScalarType compute, const Tensor& router) {
+  return rms_norm_for_products(x, weight, epsilon_, compute, router);
 }
 
 }  // namespace ringflash

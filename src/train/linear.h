@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "train/ops/norm.h"
 #include "train/ops/weight_view.h"
 
 namespace ringflash {
@@ -67,6 +68,8 @@ class RmsNormImpl : public torch::nn::Module {
   RmsNormImpl(int64_t width, double epsilon);
   /// x [..., width] fp32 -> fp32.
   torch::Tensor forward(const torch::Tensor& x);
+  /// x [T, width] fp32 for products in `compute`, and for a router's weight, if there is one.
+  Normed for_products(const torch::Tensor& x, torch::ScalarType compute, const torch::Tensor& router);
   torch::Tensor weight;
 
  private:

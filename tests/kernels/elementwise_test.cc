@@ -155,5 +155,23 @@ TEST(Add, AddsExactly) {
   }
 }
 
+TEST(AddScaled, MatchesTheFormula) {
+  for (const Table* table : available_tables()) {
+    for (const int64_t count : kWidths) {
+      SCOPED_TRACE(std::string(table->isa) + " count " + std::to_string(count));
+      const std::vector<float> x = random_values(count, 5);
+      std::vector<float> y = random_values(count, 6);
+      std::vector<double> expected(y.begin(), y.end());
+      for (int64_t i = 0; i < count; ++i) expected[i] += double{-1.7f} * x[i];
+      y.push_back(7);
+      table->add_scaled(-1.7f, x.data(), y.data(), count);
+      ASSERT_EQ(y.back(), 7) << "wrote past the end";
+      y.pop_back();
+      // The product rounds, then the sum; normal numbers stay below 6.
+      expect_close(y, expected, {.absolute = 12 * kUnit, .relative = kUnit});
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ringflash::kernels

@@ -120,12 +120,12 @@ TEST_F(Training, AnActivationBudgetChangesNothingAndIsRemembered) {
 }
 
 TEST_F(Training, TheBestIsKept) {
-  TrainRequest request = small_run(data_, out_, 30);
-  // Rising all the time, the rate soon undoes what was learnt.
-  request.settings.insert(request.settings.end(), {{"warmup_ratio", "1"}, {"learning_rate", "0.3"}, {"eval_steps", "3"}});
+  TrainRequest request = small_run(data_, out_, 12);
+  // Rising all the time, the rate soon undoes what was learnt: by a fifth of a nat, which no rounding makes up for.
+  request.settings.insert(request.settings.end(), {{"warmup_ratio", "1"}, {"learning_rate", "0.12"}, {"eval_steps", "3"}});
   const TrainReport report = run(request);
   const std::vector<double> heldout = logged(out_, "heldout_loss");
-  ASSERT_EQ(heldout.size(), 11u);
+  ASSERT_EQ(heldout.size(), 5u);
   const auto least = std::min_element(heldout.begin(), heldout.end());
   ASSERT_TRUE(least != heldout.begin() && least != heldout.end() - 1);
   EXPECT_EQ(report.best_heldout, *least);

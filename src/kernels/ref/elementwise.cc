@@ -44,4 +44,8 @@ void add(const float* x, float* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) y[i] += x[i];
 }
 
+void add_scaled(float factor, const float* x, float* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) y[i] = static_cast<float>(y[i] + double{factor} * x[i]);
+}
+
 }  // namespace ringflash::kernels::ref

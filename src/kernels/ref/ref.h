@@ -28,6 +28,7 @@ void swiglu(const float* gate, const float* up, float* y, int64_t count);
 void geglu(const float* gate, const float* up, float* y, int64_t count);
 void rope(const float* x, float* y, const float* cosine, const float* sine, int64_t half, float sign);
 void add(const float* x, float* y, int64_t count);
+void add_scaled(float factor, const float* x, float* y, int64_t count);
 void rms_norm_backward(const float* x, const float* gain, const float* dy, float* dx, float* dgain, int64_t rows,
                        int64_t width, float eps);
 void swiglu_bf16(const bf16* gate, const bf16* up, bf16* y, int64_t count);

@@ -21,6 +21,7 @@ const Table kTable = {
     .geglu = geglu,
     .rope = rope,
     .add = add,
+    .add_scaled = add_scaled,
     .rms_norm_backward = rms_norm_backward,
     .swiglu_bf16 = swiglu_bf16,
     .swiglu_backward_bf16 = swiglu_backward_bf16,

@@ -74,4 +74,10 @@ inline void add(const float* x, float* y, int64_t count) {
   for (; i < count; ++i) y[i] += x[i];
 }
 
+inline void add_scaled(float factor, const float* x, float* y, int64_t count) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(y + i, load(y + i) + load(x + i) * factor);
+  for (; i < count; ++i) y[i] += x[i] * factor;
+}
+
 }  // namespace ringflash::kernels::RF_ISA

@@ -11,34 +11,23 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
+void add_all(const float* x, const bf16* y, int64_t count, float* sum) {
+  for (int64_t i = 0; i < count; ++i) sum[i] = x[i] + to_float(y[i]);
+}
+
+class ResidualFunction : public torch::autograd::Function<ResidualFunction> {
  public:
-  static Tensor forward(AutogradContext* context, const Tensor& input, const Tensor& gain, double epsilon) {
-    const Tensor x = input.contiguous();
-    const int64_t width = x.size(-1), rows = x.numel() / width;
-    Tensor y = torch::empty_like(x);
-    for_blocks(rows, kRowBlock, [&](int64_t, int64_t begin, int64_t end) {
-      kernels::table().rms_norm(x.data_ptr<float>() + begin * width, gain.data_ptr<float>(),
-                                y.data_ptr<float>() + begin * width, end - begin, width, static_cast<float>(epsilon));
+  static Tensor forward(AutogradContext*, const Tensor& residual, const Tensor& addend) {
+    const Tensor x = residual.contiguous(), y = addend.contiguous();
+    Tensor sum = torch::empty_like(x);
+    for_blocks(x.numel(), kElementBlock, [&](int64_t, int64_t begin, int64_t end) {
+      add_all(x.data_ptr<float>() + begin, bf16_data(y) + begin, end - begin, sum.data_ptr<float>() + begin);
     });
-    context->save_for_backward({x, gain});
-    context->saved_data["epsilon"] = epsilon;
-    return y;
+    return sum;
   }
 
-  static variable_list backward(AutogradContext* context, const variable_list& grads) {
-    const variable_list saved = context->get_saved_variables();
-    const Tensor x = saved[0], gain = saved[1], dy = grads[0].contiguous();
-    const auto epsilon = static_cast<float>(context->saved_data["epsilon"].toDouble());
-    const int64_t width = x.size(-1), rows = x.numel() / width;
-    Tensor dx = torch::empty_like(x);
-    const Tensor partial = torch::zeros({(rows + kRowBlock - 1) / kRowBlock, width}, x.options());
-    for_blocks(rows, kRowBlock, [&](int64_t block, int64_t begin, int64_t end) {
-      kernels::table().rms_norm_backward(x.data_ptr<float>() + begin * width, gain.data_ptr<float>(),
-                                         dy.data_ptr<float>() + begin * width, dx.data_ptr<float>() + begin * width,
-                                         partial.data_ptr<float>() + block * width, end - begin, width, epsilon);
-    });
-    return {dx, partial.sum(0), Tensor()};
+  static variable_list backward(AutogradContext*, const variable_list& grads) {
+    return {grads[0], grads[0].to(torch::kBFloat16)};
   }
 };
 
@@ -68,9 +57,9 @@ class SwigluFunction : public torch::autograd::Function<SwigluFunction> {
 
 }  // namespace
 
-Tensor rms_norm(const Tensor& x, const Tensor& gain, double epsilon) {
-  if (x.device().is_cpu() && x.scalar_type() == torch::kFloat32) return RmsNormFunction::apply(x, gain, epsilon);
-  return x * torch::rsqrt(x.square().mean(-1, true) + epsilon) * gain;
+Tensor residual_sum(const Tensor& x, const Tensor& y) {
+  const bool fused = x.device().is_cpu() && x.scalar_type() == torch::kFloat32 && y.scalar_type() == torch::kBFloat16;
+  return fused ? ResidualFunction::apply(x, y) : x + y;
 }
 
 Tensor swiglu(const Tensor& gate, const Tensor& up) {

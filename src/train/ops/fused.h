@@ -6,8 +6,8 @@
 
 namespace ringflash {
 
-/// x / sqrt(mean(x^2) + epsilon) * gain along the last dimension; x [T, D] fp32.
-torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gain, double epsilon);
+/// x + y of x fp32 and y in the type of products.
+torch::Tensor residual_sum(const torch::Tensor& x, const torch::Tensor& y);
 
 /// silu(gate) * up, fp32 or bf16.
 torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/float16.h"
+#include "train/ops/torch_executor.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -16,10 +17,8 @@ inline bf16* bf16_data(const torch::Tensor& t) { return reinterpret_cast<bf16*>(
 /// Calls body(block, begin, end) for blocks of [0, count).
 template <typename Body>
 void for_blocks(int64_t count, int64_t block, Body body) {
-  const int64_t blocks = (count + block - 1) / block;
-  at::parallel_for(0, blocks, 1, [&](int64_t first, int64_t last) {
-    for (int64_t b = first; b < last; ++b) body(b, b * block, std::min(count, (b + 1) * block));
-  });
+  TorchExecutor executor;
+  executor.for_each((count + block - 1) / block, [&](int64_t b) { body(b, b * block, std::min(count, (b + 1) * block)); });
 }
 
 }  // namespace ringflash
