@@ -43,12 +43,13 @@ PROMPTS = [
 class Peer:
     """llama.cpp on one thread, keys and values in fp32 as in our portable kernels."""
 
-    def __init__(self, path):
+    def __init__(self, path, vocab_only=False):
         self.quiet = llama.llama_log_callback(lambda level, text, data: None)
         llama.llama_log_set(self.quiet, ctypes.c_void_p(0))
         llama.llama_backend_init()
         parameters = llama.llama_model_default_params()
         parameters.n_gpu_layers = 0
+        parameters.vocab_only = vocab_only
         parameters.use_extra_bufts = False  # no weights repacked to smaller types
         self.model = llama.llama_model_load_from_file(path.encode(), parameters)
         if not self.model:
@@ -57,9 +58,11 @@ class Peer:
         self.size = llama.llama_vocab_n_tokens(self.vocabulary)
 
     def tokens(self, text):
-        data = text.encode()
+        return self.tokens_of_bytes(text.encode())
+
+    def tokens_of_bytes(self, data, special=True):
         ids = (llama.llama_token * (len(data) + 8))()
-        return list(ids[: llama.llama_tokenize(self.vocabulary, data, len(data), ids, len(ids), True, False)])
+        return list(ids[: llama.llama_tokenize(self.vocabulary, data, len(data), ids, len(ids), special, False)])
 
     def text(self, ids):
         pieces = b""

@@ -2,17 +2,16 @@
 """tokens.py RINGFLASH MODEL.gguf FOREIGN.gguf [TEXT...]: our tokens of a model beside llama.cpp's.
 
 Without TEXT a megabyte is made up, the same each time: English, Chinese and other scripts, emoji, code, numbers, control
-characters, runs of spaces, and any code points. Needs llama-cpp-python.
+characters, runs of spaces, and any code points. Needs llama-cpp-python and numpy.
 """
 
-import ctypes
 import json
 import random
 import subprocess
 import sys
 import tempfile
 
-import llama_cpp as llama
+from compare import Peer
 
 MEGABYTE = 1 << 20
 PARTS = [
@@ -41,36 +40,19 @@ def mixed_text():
     return "".join(parts)
 
 
-def peer_vocabulary(path):
-    quiet = llama.llama_log_callback(lambda level, text, data: None)
-    llama.llama_log_set(quiet, ctypes.c_void_p(0))
-    llama.llama_backend_init()
-    parameters = llama.llama_model_default_params()
-    parameters.vocab_only = True
-    model = llama.llama_model_load_from_file(path.encode(), parameters)
-    if not model:
-        sys.exit(f"{path}: llama.cpp cannot load it")
-    return llama.llama_model_get_vocab(model), quiet
-
-
-def peer_tokens(vocabulary, data, special=True):
-    ids = (llama.llama_token * (len(data) + 8))()
-    return list(ids[: llama.llama_tokenize(vocabulary, data, len(data), ids, len(ids), special, False)])
-
-
-def without_lost_bytes(vocabulary, name, data):
+def without_lost_bytes(peer, name, data):
     """Some vocabularies have no piece for some control characters. Hugging Face's tokenizers and ours merge what is
     beside such a byte, llama.cpp does not: no text to compare on."""
-    lost = [byte for byte in range(1, 128) if not peer_tokens(vocabulary, bytes([byte]), special=False)]
+    lost = [byte for byte in range(1, 128) if not peer.tokens_of_bytes(bytes([byte]), special=False)]
     kept = data.translate(None, bytes(lost))
     if len(kept) < len(data):
         print(f"{name}: left out {len(data) - len(kept)} control characters that the vocabulary has no piece for")
     return kept
 
 
-def compare(program, ours, vocabulary, name, data):
-    data = without_lost_bytes(vocabulary, name, data)
-    theirs = peer_tokens(vocabulary, data)
+def compare(program, ours, peer, name, data):
+    data = without_lost_bytes(peer, name, data)
+    theirs = peer.tokens_of_bytes(data)
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -86,9 +68,9 @@ def compare(program, ours, vocabulary, name, data):
 
 def main():
     program, ours, foreign, *files = sys.argv[1:]
-    vocabulary, _quiet = peer_vocabulary(foreign)
+    peer = Peer(foreign, vocab_only=True)
     texts = [(file, open(file, "rb").read()) for file in files] or [("mixed text", mixed_text().encode())]
-    return 0 if all([compare(program, ours, vocabulary, name, data) for name, data in texts]) else 1
+    return 0 if all([compare(program, ours, peer, name, data) for name, data in texts]) else 1
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <utility>
 
-#include "base/file.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/prompt_options.h"
 #include "cli/sampling_options.h"
 #include "runtime/generate.h"
 
@@ -20,17 +19,14 @@ class GenerateCommand final : public Command {
 
  private:
   std::string model_file_;
-  std::optional<std::string> prompt_, prompt_file_;
+  PromptOptions prompt_;
   int64_t context_ = 0;
   GenerateOptions options_;
 };
 
 void GenerateCommand::add_options(CLI::App& app) {
   app.add_option("MODEL", model_file_, "GGUF file")->type_name("FILE")->required();
-  app.add_option("-p,--prompt", prompt_, "Text to continue")->type_name("TEXT");
-  app.add_option("--prompt-file", prompt_file_, "File with the text to continue")
-      ->type_name("FILE")
-      ->excludes("--prompt");
+  prompt_.add_options(app, "to continue");
   app.add_option("--max-tokens,-n", options_.max_tokens, "Most tokens to generate")
       ->type_name("N")
       ->transform(whole_number())
@@ -44,7 +40,7 @@ void GenerateCommand::add_options(CLI::App& app) {
 }
 
 Status GenerateCommand::check() const {
-  if (!prompt_ && !prompt_file_) return Error{"one of --prompt and --prompt-file is required"};
+  RF_TRY_VOID(prompt_.check());
   return validate(options_.sampling);
 }
 
@@ -55,10 +51,7 @@ nlohmann::ordered_json describe(const std::string& text, const GenerateReport& r
 }
 
 Status GenerateCommand::run(const CommonOptions& common) {
-  std::string prompt = prompt_.value_or("");
-  if (prompt_file_) {
-    RF_TRY(prompt, read_file(*prompt_file_));
-  }
+  RF_TRY(const std::string prompt, prompt_.read());
   RF_TRY(const Model model, Model::load(model_file_));
   ThreadPool pool(common.threads);
   Session session(model, pool, context_);

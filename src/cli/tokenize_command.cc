@@ -1,10 +1,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <optional>
 
-#include "base/file.h"
 #include "cli/commands.h"
+#include "cli/prompt_options.h"
 #include "runtime/model.h"
 
 namespace ringflash::cli {
@@ -16,26 +15,20 @@ model's BOS where its prompts do.)";
 class TokenizeCommand final : public Command {
  public:
   void add_options(CLI::App& app) override;
-  Status check() const override;
+  Status check() const override { return prompt_.check(); }
   Status run(const CommonOptions& common) override;
 
  private:
   std::string model_file_;
-  std::optional<std::string> text_, file_;
+  PromptOptions prompt_;
   bool plain_ = false;
 };
 
 void TokenizeCommand::add_options(CLI::App& app) {
   app.add_option("MODEL", model_file_, "GGUF file")->type_name("FILE")->required();
-  app.add_option("-p,--prompt", text_, "Text to take apart")->type_name("TEXT");
-  app.add_option("--prompt-file", file_, "File with the text to take apart")->type_name("FILE")->excludes("--prompt");
+  prompt_.add_options(app, "to take apart");
   app.add_flag("--plain", plain_, "Names of special tokens, such as <|im_start|>, are text like any other");
   app.footer(app.get_footer() + "\n\n" + kNotes);
-}
-
-Status TokenizeCommand::check() const {
-  if (!text_ && !file_) return Error{"one of --prompt and --prompt-file is required"};
-  return {};
 }
 
 /// A token's bytes may be part of a character only: those become U+FFFD.
@@ -45,10 +38,7 @@ std::string line_of(const Tokenizer& tokenizer, int32_t id) {
 }
 
 Status TokenizeCommand::run(const CommonOptions& common) {
-  std::string text = text_.value_or("");
-  if (file_) {
-    RF_TRY(text, read_file(*file_));
-  }
+  RF_TRY(const std::string text, prompt_.read());
   RF_TRY(const Model model, Model::inspect(model_file_));
   const Tokenizer& tokenizer = model.tokenizer();
   const std::vector<int32_t> ids = tokenizer.encode_prompt(text, plain_ ? SpecialText::kPlain : SpecialText::kParsed);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/aligned.h"
+#include "format/kept_weights.h"
 #include "kernels/kernels.h"
 #include "train/ops/row_blocks.h"
 #include "train/torch_headers.h"
@@ -49,10 +50,6 @@ class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
 /// Rows that are normed and used while a first-level cache has them.
 constexpr int64_t kNormedRows = 8;
 
-void round_all(const float* from, int64_t count, bf16* to) {
-  for (int64_t i = 0; i < count; ++i) to[i] = to_bf16(from[i]);
-}
-
 void widen_all(const bf16* from, int64_t count, float* to) {
   for (int64_t i = 0; i < count; ++i) to[i] = to_float(from[i]);
 }
@@ -71,7 +68,7 @@ class NormedFunction : public torch::autograd::Function<NormedFunction> {
       const auto full = make_aligned_for_overwrite<float>(static_cast<size_t>(kNormedRows * width));
       table.rms_norm(x.data_ptr<float>() + begin * width, gain.data_ptr<float>(), full.get(), end - begin, width,
                      static_cast<float>(epsilon));
-      round_all(full.get(), (end - begin) * width, bf16_data(rounded) + begin * width);
+      round_to_bf16(full.get(), (end - begin) * width, bf16_data(rounded) + begin * width);
       if (heads == 0) return;
       table.matmul_f32(full.get(), weight.data_ptr<float>(), scores.data_ptr<float>() + begin * heads, end - begin, width, heads, 0,
                        heads);
