@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <span>
 #include <vector>
@@ -41,6 +42,11 @@ template <typename Expected>
 template <typename Expected>
 void expect_close(const std::vector<float>& actual, const std::vector<Expected>& expected, Tolerance tolerance) {
   EXPECT_TRUE(is_close(std::span<const float>(actual), std::span<const Expected>(expected), tolerance));
+}
+
+inline void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  EXPECT_EQ(0, std::memcmp(actual.data(), expected.data(), expected.size() * sizeof(float)));
 }
 
 /// Fills outputs before a call, so that what was never written cannot pass.

@@ -22,7 +22,7 @@ struct LinearBenchOptions {
 
 /// One line of the report: ms is of one product.
 struct LinearRow {
-  std::string name;  ///< "s4", "s8", "q4_1", "q4_0", "q8_0", "bf16", "dram_read", "onednn_int8", "onednn_bf16"
+  std::string name;  ///< "s4", "s8", "q5_0", "q4_1", "q4_0", "q8_0", "bf16", "dram_read", "onednn_int8", "onednn_bf16"
   int64_t tokens;    ///< 0 for dram_read
   int threads;
   std::optional<double> ms, gb_per_s, dram_fraction;

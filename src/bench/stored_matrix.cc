@@ -46,6 +46,8 @@ GgufType type_of(StoredFormat format) {
       return GgufType::kQ4_0;
     case StoredFormat::kQ4_1:
       return GgufType::kQ4_1;
+    case StoredFormat::kQ5_0:
+      return GgufType::kQ5_0;
     case StoredFormat::kS8:
     case StoredFormat::kS4:
     case StoredFormat::kS4Half:
@@ -66,6 +68,8 @@ std::string to_string(StoredFormat format) {
       return "q4_0";
     case StoredFormat::kQ4_1:
       return "q4_1";
+    case StoredFormat::kQ5_0:
+      return "q5_0";
     case StoredFormat::kS8:
       return "s8";
     case StoredFormat::kS4:

@@ -10,12 +10,12 @@
 
 namespace ringflash::bench {
 
-enum class StoredFormat { kBF16, kQ8_0, kQ4_0, kQ4_1, kS8, kS4, kS4Half };
+enum class StoredFormat { kBF16, kQ8_0, kQ4_0, kQ4_1, kQ5_0, kS8, kS4, kS4Half };
 inline constexpr StoredFormat kStoredFormats[] = {StoredFormat::kBF16, StoredFormat::kQ8_0, StoredFormat::kQ4_0,
-                                                  StoredFormat::kQ4_1, StoredFormat::kS8, StoredFormat::kS4,
-                                                  StoredFormat::kS4Half};
+                                                  StoredFormat::kQ4_1, StoredFormat::kQ5_0, StoredFormat::kS8,
+                                                  StoredFormat::kS4, StoredFormat::kS4Half};
 
-/// "bf16", "q8_0", "q4_0", "q4_1", "s8", "s4": sparse ones keep 12 of 64 weights, but for "s4_32", which keeps 32.
+/// "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "s8", "s4": sparse ones keep 12 of 64 weights, but for "s4_32", which keeps 32.
 std::string to_string(StoredFormat format);
 
 /// A matrix [rows, columns] in a format, without data. `largest` bounds the magnitudes of its weights.

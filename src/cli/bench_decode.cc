@@ -32,7 +32,7 @@ void BenchDecode::add_options(CLI::App& app) {
   app.add_option("--preset", preset_, "Shape of the random weights: a preset's, or 1b")
       ->type_name("NAME")
       ->capture_default_str();
-  app.add_option("--formats", format_names_, "Of the linear weights: bf16, q8_0, q4_0, q4_1, s8, s4, s4_32")
+  app.add_option("--formats", format_names_, "Of the linear weights: bf16, q8_0, q4_0, q4_1, q5_0, s8, s4, s4_32")
       ->type_name("NAME,NAME,...")
       ->delimiter(',')
       ->capture_default_str();
@@ -59,7 +59,7 @@ Result<std::vector<bench::StoredFormat>> BenchDecode::formats() const {
     const auto* format = std::find_if(std::begin(bench::kStoredFormats), std::end(bench::kStoredFormats),
                                       [&](bench::StoredFormat each) { return bench::to_string(each) == name; });
     if (format == std::end(bench::kStoredFormats)) {
-      return Error{"--formats: must be some of bf16, q8_0, q4_0, q4_1, s8, s4, s4_32, not '" + name + "'"};
+      return Error{"--formats: must be some of bf16, q8_0, q4_0, q4_1, q5_0, s8, s4, s4_32, not '" + name + "'"};
     }
     found.push_back(*format);
   }

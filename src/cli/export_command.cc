@@ -33,7 +33,7 @@ void ExportCommand::add_options(CLI::App& app) {
       ->type_name("DIR")
       ->required();
   app.add_option("--out", out_file_, "GGUF file to write")->type_name("FILE")->required();
-  app.add_option("--format", format_, "How weights are stored: f32, bf16, q8, q4, q4_1, auto (as imported), s8 or s4 (sparse)")
+  app.add_option("--format", format_, "How weights are stored: f32, bf16, q8, q4, q4_1, q5_0, auto (as imported), s8 or s4 (sparse)")
       ->type_name("NAME")
       ->capture_default_str();
 }

@@ -9,15 +9,6 @@
 
 namespace ringflash {
 
-/// Weight i is d (n_i - 16), n_i in [0, 31]: its low four bits as in Q4_0, the fifth is bit i mod 8 of high[i / 8].
-struct BlockQ5_0 {
-  static constexpr int64_t kWeights = 32;
-  fp16 scale;
-  uint8_t high[kWeights / 8];
-  uint8_t values[kWeights / 2];
-};
-static_assert(sizeof(BlockQ5_0) == 22 && std::is_trivially_copyable_v<BlockQ5_0>);
-
 /// Weight i is d n_i + m, n_i as in Q5_0.
 struct BlockQ5_1 {
   static constexpr int64_t kWeights = 32;

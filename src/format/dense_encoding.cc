@@ -9,6 +9,7 @@
 #include "format/dequantize.h"
 #include "format/quantize_q4_0.h"
 #include "format/quantize_q4_1.h"
+#include "format/quantize_q5_0.h"
 #include "format/quantize_q8_0.h"
 
 namespace ringflash {
@@ -33,6 +34,8 @@ float largest_weight(GgufType type) {
       return kMaxQ4_0;
     case GgufType::kQ4_1:
       return kMaxQ4_1;
+    case GgufType::kQ5_0:
+      return kMaxQ5_0;
     default:
       break;  // no tensor is stored so
   }
@@ -78,6 +81,8 @@ std::vector<std::byte> encode(std::span<const float> weights, GgufType type) {
       return pack<BlockQ4_0>(weights, quantize_q4_0);
     case GgufType::kQ4_1:
       return pack<BlockQ4_1>(weights, quantize_q4_1);
+    case GgufType::kQ5_0:
+      return pack<BlockQ5_0>(weights, quantize_q5_0);
     default:
       break;  // no dense tensor is stored so
   }

@@ -10,7 +10,7 @@
 
 namespace ringflash {
 
-/// Refuses what the type cannot hold: F32, BF16, Q8_0, Q4_0 or Q4_1. The error names the element.
+/// Refuses what the type cannot hold: F32, BF16, Q8_0, Q4_0, Q4_1 or Q5_0. The error names the element.
 Status check_weights(std::span<const float> weights, GgufType type);
 
 /// What check_weights() takes, as the type stores it; whole blocks.

@@ -5,6 +5,7 @@
 #include "base/in_quotes.h"
 #include "format/quantize_q4_0.h"
 #include "format/quantize_q4_1.h"
+#include "format/quantize_q5_0.h"
 #include "format/quantize_q8_0.h"
 
 namespace ringflash {
@@ -13,9 +14,7 @@ namespace {
 /// Half of a byte: the low one for 0, the high one for 1.
 int half_of(uint8_t byte, int64_t half) { return byte >> (4 * half) & 15; }
 
-/// n_i of Q5_0 and Q5_1.
-template <typename Block>
-int five_bits(const Block& block, int64_t i) {
+int five_bits(const BlockQ5_1& block, int64_t i) {
   const int high = block.high[i / 8] >> (i % 8) & 1;
   return half_of(block.values[i % 16], i / 16) | high << 4;
 }
@@ -85,9 +84,7 @@ void dequantize(const BlockQ4_1& block, std::span<float, BlockQ4_1::kWeights> we
 }
 
 void dequantize(const BlockQ5_0& block, std::span<float, BlockQ5_0::kWeights> weights) {
-  for (int64_t i = 0; i < BlockQ5_0::kWeights; ++i) {
-    weights[i] = to_float(block.scale) * static_cast<float>(five_bits(block, i) - 16);
-  }
+  dequantize_q5_0({&block, 1}, weights);
 }
 
 void dequantize(const BlockQ5_1& block, std::span<float, BlockQ5_1::kWeights> weights) {

@@ -7,6 +7,7 @@
 #include "format/block_imported.h"
 #include "format/block_q4_0.h"
 #include "format/block_q4_1.h"
+#include "format/block_q5_0.h"
 #include "format/block_q8_0.h"
 #include "format/gguf.h"
 

@@ -29,6 +29,8 @@ uint32_t file_type(ExportFormat format) {
       return 2;
     case ExportFormat::kQ4_1:
       return 3;
+    case ExportFormat::kQ5_0:
+      return 8;
     case ExportFormat::kS8:
     case ExportFormat::kS4:
       return 7;  // of what is not ours alone
@@ -41,10 +43,11 @@ Result<std::vector<float>> read_weights(const Checkpoint& checkpoint, const Tens
   return to_floats(tensor);
 }
 
-/// The type of a linear tensor that kQ4 and kAuto store in 4 bits where it has no more.
-Result<GgufType> four_bit_type(const Checkpoint& checkpoint, const TensorSpec& spec, GgufType otherwise) {
+/// The first of some types that a linear tensor has all its weights in, or else `otherwise`.
+Result<GgufType> least_type(const Checkpoint& checkpoint, const TensorSpec& spec, std::initializer_list<GgufType> types,
+                            GgufType otherwise) {
   RF_TRY(const std::vector<float> weights, read_weights(checkpoint, spec));
-  for (const GgufType type : {GgufType::kQ4_0, GgufType::kQ4_1}) {
+  for (const GgufType type : types) {
     if (holds(type, weights, spec.shape.back())) return type;
   }
   return otherwise;
@@ -58,11 +61,13 @@ Result<GgufType> linear_type(const Checkpoint& checkpoint, const TensorSpec& spe
     case ExportFormat::kBF16:
       return GgufType::kBF16;
     case ExportFormat::kQ4:
-      return four_bit_type(checkpoint, spec, GgufType::kQ4_0);
+      return least_type(checkpoint, spec, {GgufType::kQ4_0, GgufType::kQ4_1}, GgufType::kQ4_0);
     case ExportFormat::kAuto:
-      return four_bit_type(checkpoint, spec, GgufType::kQ8_0);
+      return least_type(checkpoint, spec, {GgufType::kQ4_0, GgufType::kQ4_1, GgufType::kQ5_0}, GgufType::kQ8_0);
     case ExportFormat::kQ4_1:
       return GgufType::kQ4_1;
+    case ExportFormat::kQ5_0:
+      return GgufType::kQ5_0;
     case ExportFormat::kQ8:
     case ExportFormat::kS8:
     case ExportFormat::kS4:
@@ -101,6 +106,7 @@ std::optional<SparseBits> sparse_bits(ExportFormat format) {
     case ExportFormat::kQ8:
     case ExportFormat::kQ4:
     case ExportFormat::kQ4_1:
+    case ExportFormat::kQ5_0:
     case ExportFormat::kAuto:
       return std::nullopt;
   }
@@ -170,10 +176,11 @@ Result<ExportFormat> parse_export_format(const std::string& text) {
   if (text == "q8") return ExportFormat::kQ8;
   if (text == "q4") return ExportFormat::kQ4;
   if (text == "q4_1") return ExportFormat::kQ4_1;
+  if (text == "q5_0") return ExportFormat::kQ5_0;
   if (text == "auto") return ExportFormat::kAuto;
   if (text == "s8") return ExportFormat::kS8;
   if (text == "s4") return ExportFormat::kS4;
-  return Error{"the format must be f32, bf16, q8, q4, q4_1, auto, s8 or s4, found '" + text + "'"};
+  return Error{"the format must be f32, bf16, q8, q4, q4_1, q5_0, auto, s8 or s4, found '" + text + "'"};
 }
 
 Result<ExportReport> export_gguf(const Checkpoint& checkpoint, const std::filesystem::path& out,

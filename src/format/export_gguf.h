@@ -10,7 +10,7 @@
 
 namespace ringflash {
 
-enum class ExportFormat { kF32, kBF16, kQ8, kQ4, kQ4_1, kAuto, kS8, kS4 };
+enum class ExportFormat { kF32, kBF16, kQ8, kQ4, kQ4_1, kQ5_0, kAuto, kS8, kS4 };
 
 Result<ExportFormat> parse_export_format(const std::string& text);
 

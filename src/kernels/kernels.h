@@ -13,10 +13,12 @@
 #include "base/result.h"
 #include "format/block_q4_0.h"
 #include "format/block_q4_1.h"
+#include "format/block_q5_0.h"
 #include "format/block_q8_0.h"
 #include "format/sparse_shape.h"
 #include "kernels/block_kernels.h"
 #include "kernels/dynamic_map.h"
+#include "kernels/split_attention.h"
 #include "kernels/wide_kernels.h"
 
 namespace ringflash::kernels {
@@ -154,6 +156,8 @@ struct Table {
   /// Dao et al., FlashAttention, 2022): memory does not grow with the spans.
   void (*attend)(const QueryBlock& queries, std::span<const KeySpan> spans, const AttentionOutput& output);
 
+  const SplitAttention* split_attention;  ///< null where a token's attention is always one task
+
   /// Backward of attend, recomputing p from lse. grads[i] belongs to spans[i].
   void (*attend_backward)(const QueryBlock& queries, std::span<const KeySpan> spans,
                           const AttentionGradInput& input, const QueryGrad& query_grad,
@@ -182,6 +186,8 @@ struct Table {
                       int64_t out_end);
   /// A block gives d times the sum of its n x, plus m times that of its x.
   void (*matmul_q4_1)(const Int8Tokens& x, const BlockQ4_1* w, float* y, int64_t y_stride, int64_t out_begin,
+                      int64_t out_end);
+  void (*matmul_q5_0)(const Int8Tokens& x, const BlockQ5_0* w, float* y, int64_t y_stride, int64_t out_begin,
                       int64_t out_end);
 
   /// The same for superblocks of S4 or S8, all of the matrix's, and 16 outputs at a time.

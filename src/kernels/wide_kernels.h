@@ -7,6 +7,7 @@
 #include "base/float16.h"
 #include "format/block_q4_0.h"
 #include "format/block_q4_1.h"
+#include "format/block_q5_0.h"
 #include "format/block_q8_0.h"
 #include "format/sparse_shape.h"
 
@@ -41,6 +42,8 @@ struct WideKernels {
   void (*matmul_q4_0)(const WideTokens& x, const BlockQ4_0* w, float* y, int64_t y_stride, int64_t out_begin,
                       int64_t out_end);
   void (*matmul_q4_1)(const WideTokens& x, const BlockQ4_1* w, float* y, int64_t y_stride, int64_t out_begin,
+                      int64_t out_end);
+  void (*matmul_q5_0)(const WideTokens& x, const BlockQ5_0* w, float* y, int64_t y_stride, int64_t out_begin,
                       int64_t out_end);
   void (*matmul_sparse)(const WideTokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
                         int64_t y_stride, RowBlocks rows);

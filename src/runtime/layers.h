@@ -32,6 +32,7 @@ struct Workspace {
   AlignedVector<float> normed;  ///< and later the block's output, before it is added
   AlignedVector<float> q, q_rotated, k, k_rotated, v, router, attended;
   AlignedVector<float> gate, up;
+  AlignedVector<float> logits;  ///< of one token's attention, where threads share it
   RoundedTokens rounded;
   DeltaBuffers deltas;
   kernels::RopeTable rope, sliding_rope;  ///< the latter of sliding layers, and empty where there are none

@@ -15,7 +15,7 @@ std::vector<GgufType> accepted_types(TensorRole role) {
   switch (role) {
     case TensorRole::kEmbedding:
     case TensorRole::kLinear:
-      return {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0, GgufType::kQ4_0, GgufType::kQ4_1};
+      return {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0, GgufType::kQ4_0, GgufType::kQ4_1, GgufType::kQ5_0};
     case TensorRole::kDelta:
       return {GgufType::kF32, GgufType::kBF16};
     case TensorRole::kRouter:

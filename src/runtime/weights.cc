@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/ceil_div.h"
 #include "base/check.h"
 #include "format/quantize_q4_0.h"
 #include "format/quantize_q4_1.h"
+#include "format/quantize_q5_0.h"
 #include "format/quantize_q8_0.h"
 
 namespace ringflash {
@@ -25,10 +27,6 @@ constexpr int64_t kWideTaskRows = 512;
 // kernels.
 constexpr int64_t kOutputGranule = 32;
 
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
 /// How the products with a matrix read their activations.
 enum class Operand { kFloat, kInt8, kWide };
 
@@ -46,6 +44,7 @@ Operand operand_of(const kernels::Table& table, const WeightMatrix& w, int64_t t
       return wide && tokens >= kernels::kLeastWideTokens ? Operand::kWide : Operand::kFloat;
     case GgufType::kQ4_0:
     case GgufType::kQ4_1:
+    case GgufType::kQ5_0:
     case GgufType::kQ8_0:
       return wide && tokens >= kernels::kLeastWideTokens ? Operand::kWide : Operand::kInt8;
     case GgufType::kI8:
@@ -73,6 +72,8 @@ void multiply_rounded(const kernels::Table& table, const WeightMatrix& w, const 
       return table.matmul_q4_0(x, static_cast<const BlockQ4_0*>(w.data), y, w.rows, begin, end);
     case GgufType::kQ4_1:
       return table.matmul_q4_1(x, static_cast<const BlockQ4_1*>(w.data), y, w.rows, begin, end);
+    case GgufType::kQ5_0:
+      return table.matmul_q5_0(x, static_cast<const BlockQ5_0*>(w.data), y, w.rows, begin, end);
     case GgufType::kI8:
       return table.matmul_sparse(x, w.sparse, static_cast<const std::byte*>(w.data), y, w.rows,
                                  {begin / kSparseRows, ceil_div(end, kSparseRows)});
@@ -93,6 +94,8 @@ void multiply_wide(const kernels::WideKernels& wide, const WeightMatrix& w, cons
       return wide.matmul_q4_0(x, static_cast<const BlockQ4_0*>(w.data), y, w.rows, begin, end);
     case GgufType::kQ4_1:
       return wide.matmul_q4_1(x, static_cast<const BlockQ4_1*>(w.data), y, w.rows, begin, end);
+    case GgufType::kQ5_0:
+      return wide.matmul_q5_0(x, static_cast<const BlockQ5_0*>(w.data), y, w.rows, begin, end);
     case GgufType::kI8:
       return wide.matmul_sparse(x, w.sparse, static_cast<const std::byte*>(w.data), y, w.rows,
                                 {begin / kSparseRows, ceil_div(end, kSparseRows)});
@@ -214,6 +217,8 @@ void read_row(const WeightMatrix& w, int64_t row, std::span<float> out) {
       return dequantize_q4_0(blocks_of(static_cast<const BlockQ4_0*>(nullptr)), out);
     case GgufType::kQ4_1:
       return dequantize_q4_1(blocks_of(static_cast<const BlockQ4_1*>(nullptr)), out);
+    case GgufType::kQ5_0:
+      return dequantize_q5_0(blocks_of(static_cast<const BlockQ5_0*>(nullptr)), out);
     default:
       break;  // no embedding is stored so
   }

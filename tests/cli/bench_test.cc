@@ -119,17 +119,17 @@ TEST(BenchLinear, EveryFormatIsCheckedAndTimed) {
     EXPECT_EQ(row.at("dram_fraction").is_number(), weights && row.at("op") == "matvec") << row;
     EXPECT_EQ(row.at("speedup_vs_q4_0").is_number(), weights) << row;
   }
-  for (const char* name : {"dram_read", "bf16", "q8_0", "q4_0", "q4_1", "s8", "s4", "s4_32"}) {
+  for (const char* name : {"dram_read", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "s8", "s4", "s4_32"}) {
     EXPECT_EQ(names.count(name), 4u) << name;  // two numbers of tokens, two of threads
   }
 }
 
 TEST(BenchDecode, ModelsOfEveryFormatTakeTurns) {
   const TemporaryDirectory folder;
-  const Arguments arguments = {"bench", "decode", "--preset", "tiny", "--formats", "bf16,q8_0,q4_0,q4_1,s8,s4", "--n",
+  const Arguments arguments = {"bench", "decode", "--preset", "tiny", "--formats", "bf16,q8_0,q4_0,q4_1,q5_0,s8,s4", "--n",
                                "20", "--tokens", "3", "--rounds", "1", "--models", folder.path().string(), "--json"};
   const json report = one_object(run_ringflash(arguments));
-  ASSERT_EQ(report.at("rows").size(), 6u);
+  ASSERT_EQ(report.at("rows").size(), 7u);
   for (const json& row : report.at("rows")) {
     EXPECT_GT(row.at("prefill_tokens_per_s"), 0) << row;
     EXPECT_GT(row.at("decode_speedup_vs_bf16"), 0) << row;

@@ -23,7 +23,7 @@ TEST_F(Import, MakesACheckpointThatIsExportedAndRuns) {
   EXPECT_EQ(report.value("architecture", ""), "gemma3");
   EXPECT_GT(report.value("parameters", 0), 0);
   EXPECT_EQ(report.value("weight_bytes", 0u), std::filesystem::file_size(path("model/model.safetensors")));
-  for (const char* format : {"f32", "bf16", "q8", "q4", "q4_1", "auto"}) {
+  for (const char* format : {"f32", "bf16", "q8", "q4", "q4_1", "q5_0", "auto"}) {
     SCOPED_TRACE(format);
     one_object(run_ringflash(
         {"export", path("model"), "--out", path("model.gguf"), "--format", format, "--json"}));

@@ -56,7 +56,7 @@ TEST_F(ExportGgufTest, ConfigVocabularyAndEveryTensorArrive) {
 
 TEST_F(ExportGgufTest, WeightsAreWithinTheirFormatsRounding) {
   const Checkpoint source = checkpoint(weights_);
-  for (const ExportFormat format : {ExportFormat::kBF16, ExportFormat::kQ8, ExportFormat::kQ4, ExportFormat::kQ4_1}) {
+  for (const ExportFormat format : {ExportFormat::kBF16, ExportFormat::kQ8, ExportFormat::kQ4, ExportFormat::kQ4_1, ExportFormat::kQ5_0}) {
     ASSERT_TRUE(export_gguf(source, out_, format, {}));
     const GgufFile file = GgufFile::open(out_).value();
     for (const TensorSpec& spec : tensor_inventory(config_)) {
@@ -75,6 +75,8 @@ TEST_F(ExportGgufTest, WeightsAreWithinTheirFormatsRounding) {
       // Q4_1: half of a 15th of what lies between the extremes, and the nearest of a fit to the least squares is not the
       // nearest of the extremes' 16: at most a step.
       if (tensor.type == GgufType::kQ4_1) tolerance.absolute = 2 * largest / 15 * (1 + 0x1p-10);
+      // Q5_0: a step is max|w| / 16, and what would be 16 steps becomes 15.
+      if (tensor.type == GgufType::kQ5_0) tolerance.absolute = largest / 16 * (1 + 0x1p-10);
       testing::expect_close(read_floats(tensor).value(), original, tolerance);
     }
   }
@@ -96,10 +98,11 @@ TEST_F(ExportGgufTest, EachRoleHasItsType) {
 }
 
 // Embeddings are not: their type says nothing of the other tensors'.
-TEST_F(ExportGgufTest, WhatCameFromFourBitsStaysThere) {
+TEST_F(ExportGgufTest, WhatCameFromFewBitsStaysThere) {
   const std::string gate = layer_tensor(0, "mlp.gate_proj.weight"), up = layer_tensor(0, "mlp.up_proj.weight");
-  const std::string q = layer_tensor(0, "self_attn.q_proj.weight");
-  for (const auto& [name, type] : {std::pair(gate, GgufType::kQ4_1), std::pair(up, GgufType::kQ4_0)}) {
+  const std::string q = layer_tensor(0, "self_attn.q_proj.weight"), k = layer_tensor(0, "self_attn.k_proj.weight");
+  for (const auto& [name, type] :
+       {std::pair(gate, GgufType::kQ4_1), std::pair(up, GgufType::kQ4_0), std::pair(k, GgufType::kQ5_0)}) {
     std::vector<float>& weights = weights_.at(name);
     const std::vector<std::byte> bytes = encode(weights, type);
     weights = read_floats({name, type, {std::ssize(weights)}, bytes}).value();
@@ -110,6 +113,7 @@ TEST_F(ExportGgufTest, WhatCameFromFourBitsStaysThere) {
     ASSERT_TRUE(export_gguf(source, out_, format, {}));
     EXPECT_EQ(type_of(gate), GgufType::kQ4_1);
     EXPECT_EQ(type_of(up), GgufType::kQ4_0);
+    EXPECT_EQ(type_of(k), format == ExportFormat::kAuto ? GgufType::kQ5_0 : GgufType::kQ4_0);
     EXPECT_EQ(type_of(q), format == ExportFormat::kAuto ? GgufType::kQ8_0 : GgufType::kQ4_0);
     EXPECT_EQ(type_of(kEmbeddingTensor), GgufType::kQ8_0);
     EXPECT_EQ(type_of(layer_tensor(0, "mlp.down_proj.weight")), GgufType::kBF16);  // rows of 48
@@ -257,9 +261,10 @@ TEST(ExportFormatNames, AreParsed) {
   EXPECT_EQ(parse_export_format("bf16").value(), ExportFormat::kBF16);
   EXPECT_EQ(parse_export_format("q8").value(), ExportFormat::kQ8);
   EXPECT_EQ(parse_export_format("q4_1").value(), ExportFormat::kQ4_1);
+  EXPECT_EQ(parse_export_format("q5_0").value(), ExportFormat::kQ5_0);
   EXPECT_EQ(parse_export_format("auto").value(), ExportFormat::kAuto);
   EXPECT_EQ(parse_export_format("q9").error().message,
-            "the format must be f32, bf16, q8, q4, q4_1, auto, s8 or s4, found 'q9'");
+            "the format must be f32, bf16, q8, q4, q4_1, q5_0, auto, s8 or s4, found 'q9'");
 }
 
 }  // namespace

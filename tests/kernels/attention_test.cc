@@ -430,6 +430,69 @@ TEST(Attend, LargeLogits) {
              .scale_factor = 30.0});
 }
 
+/// What `attend` writes for a problem: out's rows, then lse.
+std::vector<float> attended(const Problem& problem, auto attend) {
+  Rng rng(11);
+  Rows out(problem.rows(), problem.spec.head_dim, problem.dout.stride, rng);
+  out.buffer.fill(kPoison);
+  GuardedBuffer lse(static_cast<size_t>(problem.rows()));
+  attend(kernels::AttentionOutput{.out = out.buffer.data(),
+                                  .token_stride = out.stride * problem.spec.heads,
+                                  .head_stride = out.stride,
+                                  .lse = lse.data(),
+                                  .lse_token_stride = problem.spec.heads});
+  EXPECT_TRUE(out.buffer.intact());
+  EXPECT_TRUE(lse.intact());
+  std::vector<float> all = out.values();
+  all.insert(all.end(), lse.values().begin(), lse.values().end());
+  return all;
+}
+
+/// In steps of `run` and slices of `elements`, the last ones first.
+void attend_in_parts(const kernels::SplitAttention& split, const Problem& problem, int64_t run, int64_t elements,
+                     const kernels::AttentionOutput& output) {
+  const std::vector<KeySpan> spans = problem.spans();
+  const int64_t steps = split.steps(spans), d = problem.spec.head_dim;
+  std::vector<float> logits(static_cast<size_t>(steps * split.step_keys * split.lanes), kPoison);
+  for (int64_t begin = steps / run * run; begin >= 0; begin -= run) {
+    split.logits(problem.queries(), spans, begin, begin + run, logits.data());
+  }
+  for (int64_t begin = (d - 1) / elements * elements; begin >= 0; begin -= elements) {
+    split.values(problem.queries(), spans, logits.data(), begin, std::min(begin + elements, d), output);
+  }
+}
+
+TEST(Attend, OneTokenInPartsGetsTheSameBits) {
+  for (const Table* table : kernels::available_tables()) {
+    if (table->split_attention == nullptr) continue;
+    const kernels::SplitAttention& split = *table->split_attention;
+    for (const int64_t heads : {1, 3, 4, 5, 8, 16}) {
+      if (heads > split.lanes) continue;
+      for (const int64_t head_dim : {6, 64, 80, 256}) {
+        const Problem problem({.tokens = 1,
+                               .heads = heads,
+                               .head_dim = head_dim,
+                               .spans = {{.count = 40, .visible = kernels::kAllVisible, .bias = true, .global = true},
+                                         {.count = 0, .visible = 5, .bias = false, .global = false},
+                                         {.count = 515, .visible = 501, .bias = false, .global = false, .begin = 37},
+                                         {.count = 9, .visible = -3, .bias = false, .global = true},
+                                         {.count = 130, .visible = 130, .bias = false, .global = true, .query_bias = true}}},
+                              table->key_type);
+        const std::vector<float> whole = attended(problem, [&](const auto& output) {
+          table->attend(problem.queries(), problem.spans(), output);
+        });
+        for (const auto& [run, elements] : {std::pair<int64_t, int64_t>{1, 32}, {2, 64}, {100, 128}, {3, 512}}) {
+          SCOPED_TRACE(std::string(table->isa) + ": " + std::to_string(heads) + " heads of " + std::to_string(head_dim) +
+                       ", steps of " + std::to_string(run));
+          expect_same_bits(attended(problem, [&, run = run, elements = elements](const auto& output) {
+                             attend_in_parts(split, problem, run, elements, output);
+                           }), whole);
+        }
+      }
+    }
+  }
+}
+
 TEST(Attend, LseIsOptionalAndDqMayBeShared) {
   for (const Table* table : kernels::available_tables()) {
     SCOPED_TRACE(table->isa);

@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "format/quantize_q4_0.h"
 #include "format/quantize_q4_1.h"
+#include "format/quantize_q5_0.h"
 #include "format/quantize_q8_0.h"
 #include "format/quantize_sparse.h"
 #include "kernels/kernels.h"
@@ -106,6 +107,8 @@ inline std::vector<Weights> all_weights(int64_t rows, int64_t columns) {
   all.push_back(blocks<BlockQ4_1>("Q4_1", rows, columns, quantize_q4_1, dequantize_q4_1, &Table::matmul_q4_1,
                                   &WideKernels::matmul_q4_1));
   all.back().terms = terms_q4_1(all.back());
+  all.push_back(blocks<BlockQ5_0>("Q5_0", rows, columns, quantize_q5_0, dequantize_q5_0, &Table::matmul_q5_0,
+                                  &WideKernels::matmul_q5_0));
   for (const int nonzeros : {4, 8, 12, 16, 32, 45, 64}) {
     if (columns % 64 != 0) break;
     all.push_back(sparse(SparseBits::k4, nonzeros, rows, columns));

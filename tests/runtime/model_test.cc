@@ -87,7 +87,7 @@ TEST_F(ModelFile, NamesTheWrongShape) {
 TEST_F(ModelFile, NamesTheWrongType) {
   options_.mistype = "model.layers.0.self_attn.q_proj.weight";
   EXPECT_EQ(load_error(options_),
-            "tensor '" + options_.mistype + "': expected type F32 or BF16 or Q8_0 or Q4_0 or Q4_1, found F16");
+            "tensor '" + options_.mistype + "': expected type F32 or BF16 or Q8_0 or Q4_0 or Q4_1 or Q5_0, found F16");
   options_.mistype = "model.layers.0.self_attn.router.weight";
   EXPECT_EQ(load_error(options_), "tensor '" + options_.mistype + "': expected type F32, found F16");
   options_.mistype = "model.norm.weight";

@@ -17,6 +17,7 @@ namespace ringflash {
 namespace {
 
 using testing::expect_close;
+using testing::expect_same_bits;
 using testing::TinyModelOptions;
 
 constexpr int64_t kTokens = 100;
@@ -67,7 +68,7 @@ struct Loaded {
 
 /// Everything a config can vary in what a session does.
 std::vector<TinyModelOptions> variants() {
-  std::vector<TinyModelOptions> all(13);
+  std::vector<TinyModelOptions> all(14);
   all[1].config.ring.global_rope = true;
   all[2].config.tie_word_embeddings = false;
   all[3].matrices = GgufType::kBF16;
@@ -86,6 +87,7 @@ std::vector<TinyModelOptions> variants() {
   all[10].config.ring.top_pages_run = 1;
   all[11].matrices = GgufType::kQ4_0;
   all[12].matrices = GgufType::kQ4_1;
+  all[13].matrices = GgufType::kQ5_0;
   for (const char* architecture : testing::kImportedArchitectures) {
     all.emplace_back().config = testing::tiny_imported_config(architecture);
   }
@@ -132,11 +134,6 @@ TEST(Session, MatchesThePlainModel) {
   }
 }
 
-void expect_same_bits(const std::vector<float>& actual, const std::vector<float>& expected) {
-  ASSERT_EQ(actual.size(), expected.size());
-  EXPECT_EQ(0, std::memcmp(actual.data(), expected.data(), expected.size() * sizeof(float)));
-}
-
 // Where many tokens are summed in another order than few, pieces are compared with those on their side of the threshold; where
 // they are rounded less, within a tolerance.
 TEST(Session, PiecesOfAnySizeGiveTheSameBits) {
@@ -156,6 +153,7 @@ TEST(Session, PiecesOfAnySizeGiveTheSameBits) {
     };
     expect_alike(loaded.logits(ids, 3), 3);
     for (const size_t piece : {7, 10, 64}) expect_alike(loaded.logits(ids, piece, threads), piece);
+    expect_same_bits(loaded.logits(ids, 1, threads), one_by_one);  // where threads share a KV head
     if (!rounds_less && !sums_otherwise) expect_same_bits(one_by_one, whole);
     expect_logits(one_by_one, {whole.begin(), whole.end()}, /*quantised=*/rounds_less || sums_otherwise);
   }

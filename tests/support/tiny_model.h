@@ -23,7 +23,7 @@ inline constexpr const char* kImportedArchitectures[] = {"llama", "qwen2", "qwen
 
 struct TinyModelOptions {
   ModelConfig config = tiny_ring_config();
-  GgufType matrices = GgufType::kF32;  ///< type of all but norms and routers: F32, BF16, Q8_0, Q4_0 or Q4_1
+  GgufType matrices = GgufType::kF32;  ///< type of all but norms and routers: F32, BF16, Q8_0, Q4_0, Q4_1 or Q5_0
   uint64_t seed = 1;
   std::string leave_out = {};  ///< a tensor that the file shall lack
   std::string misshape = {};   ///< a tensor that gets one row more

@@ -4,6 +4,7 @@
 
 #include "format/quantize_q4_0.h"
 #include "format/quantize_q4_1.h"
+#include "format/quantize_q5_0.h"
 #include "format/quantize_q8_0.h"
 #include "format/quantize_sparse.h"
 #include "kernels/ref/ref.h"
@@ -73,6 +74,11 @@ void matmul_q4_0(const Int8Tokens& x, const BlockQ4_0* w, float* y, int64_t y_st
 void matmul_q4_1(const Int8Tokens& x, const BlockQ4_1* w, float* y, int64_t y_stride, int64_t out_begin,
                  int64_t out_end) {
   multiply_blocks(x, w, dequantize_q4_1, y, y_stride, out_begin, out_end);
+}
+
+void matmul_q5_0(const Int8Tokens& x, const BlockQ5_0* w, float* y, int64_t y_stride, int64_t out_begin,
+                 int64_t out_end) {
+  multiply_blocks(x, w, dequantize_q5_0, y, y_stride, out_begin, out_end);
 }
 
 void matmul_sparse(const Int8Tokens& x, const SparseFormat& format, const std::byte* blocks, float* y,

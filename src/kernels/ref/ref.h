@@ -21,6 +21,8 @@ void matmul_q4_0(const Int8Tokens& x, const BlockQ4_0* w, float* y, int64_t y_st
                  int64_t out_end);
 void matmul_q4_1(const Int8Tokens& x, const BlockQ4_1* w, float* y, int64_t y_stride, int64_t out_begin,
                  int64_t out_end);
+void matmul_q5_0(const Int8Tokens& x, const BlockQ5_0* w, float* y, int64_t y_stride, int64_t out_begin,
+                 int64_t out_end);
 void matmul_sparse(const Int8Tokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
                    int64_t y_stride, RowBlocks rows);
 void rms_norm(const float* x, const float* gain, float* y, int64_t rows, int64_t width, float eps);

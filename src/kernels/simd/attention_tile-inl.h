@@ -235,23 +235,37 @@ inline int64_t computed_keys(int64_t count) {
   return (smaller(count, kStepKeys) + kKeyGranule - 1) / kKeyGranule * kKeyGranule;
 }
 
-/// c = the products of `count` keys (or values), from block first_block on, with the tile, kAdd: added to it.
-template <int kVecs, bool kAdd = false>
-inline void multiply_keys(const KeyRows& rows, int64_t first_block, int64_t count, int64_t padded_dim,
-                          const Slot* tile, float* c) {
-  multiply<kAdd>(key_rows(rows, first_block, padded_dim), count, padded_dim / kSlotNumbers, tile,
-                 kVecs * kLanes, kVecs * kLanes, c, kVecs * kLanes);
+/// Lanes that products are computed for, where a tile has that many rows.
+template <int kVecs>
+inline int64_t computed_lanes(int64_t rows) {
+  return rows <= kQuad ? kQuad : kVecs * kLanes;
 }
 
-/// products[j][lane] of `count` keys of a span from block first_block on, masked: times scale (in units of
-/// log 2) they are the logits.
+/// Makes the lanes finite for which no products of so many keys will be computed.
+template <int kVecs>
+inline void clear_products(int64_t rows, int64_t keys, float* products) {
+  if (computed_lanes<kVecs>(rows) == kVecs * kLanes) return;
+  for (int64_t i = 0; i < keys * kVecs * kLanes; ++i) products[i] = 0.0f;
+}
+
+/// c = the products of `count` keys (or values), from block first_block on, with the first `lanes` of the tile, kAdd:
+/// added to it.
+template <int kVecs, bool kAdd = false>
+inline void multiply_keys(const KeyRows& rows, int64_t first_block, int64_t count, int64_t padded_dim,
+                          const Slot* tile, float* c, int64_t lanes = kVecs * kLanes) {
+  multiply<kAdd>(key_rows(rows, first_block, padded_dim), count, padded_dim / kSlotNumbers, tile,
+                 kVecs * kLanes, lanes, c, kVecs * kLanes);
+}
+
+/// products[j][lane] of `count` keys of a span from block first_block on and the first `lanes`, masked: times scale (in
+/// units of log 2) they are the logits.
 template <int kVecs>
 inline void multiply_queries(const KeySpan& span, const TileView<kVecs>& view, float scale,
                              int64_t first_block, int64_t count, int64_t padded_dim, const Slot* q,
-                             float* products) {
+                             float* products, int64_t lanes = kVecs * kLanes) {
   const int64_t first = first_block * kBlockKeys;
   if (span.bias == nullptr && span.query_bias == nullptr) {
-    multiply_keys<kVecs>(span.rows, first_block, count, padded_dim, q, products);
+    multiply_keys<kVecs>(span.rows, first_block, count, padded_dim, q, products, lanes);
   } else {  // the sums begin with what the biases are before they are scaled
     const float unscaled = 1.0f / scale;
     for (int64_t j = 0; j < count; ++j) {
@@ -262,7 +276,7 @@ inline void multiply_queries(const KeySpan& span, const TileView<kVecs>& view, f
         store(products + (j * kVecs + v) * kLanes, (view.query_bias[v] + bias) * unscaled);
       }
     }
-    multiply_keys<kVecs, true>(span.rows, first_block, count, padded_dim, q, products);
+    multiply_keys<kVecs, true>(span.rows, first_block, count, padded_dim, q, products, lanes);
   }
   mask_keys(view, first, count, products);
 }

@@ -4,7 +4,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/simd/attention_backward-inl.h"
-#include "kernels/simd/attention_forward-inl.h"
+#include "kernels/simd/attention_split-inl.h"
 #include "kernels/simd/block_table-inl.h"
 #include "kernels/simd/matmul_bf16-inl.h"
 #if defined(RF_AMX)
@@ -32,6 +32,7 @@ Table with_bf16(const Table& base) {
   table.isa = RF_ISA_NAME;
   table.key_type = KeyType::kBf16;
   table.attend = attend;
+  table.split_attention = &kSplitAttention;
   table.attend_backward = attend_backward;
   table.matmul_bf16 = matmul_bf16;
   table.block = kBlockKernels;

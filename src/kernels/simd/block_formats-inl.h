@@ -1,8 +1,9 @@
-// Blocks of Q8_0, Q4_0 and Q4_1 weights as vectors, and what products must know of each format.
+// Blocks of Q8_0, Q4_0, Q4_1 and Q5_0 weights as vectors, and what products must know of each format.
 #pragma once
 
 #include "format/block_q4_0.h"
 #include "format/block_q4_1.h"
+#include "format/block_q5_0.h"
 #include "format/block_q8_0.h"
 #include "kernels/kernels.h"
 #include "kernels/simd/bytes-inl.h"
@@ -26,20 +27,27 @@ struct GroupWeights {
 };
 #endif
 
-/// What formats say of themselves: whether values are unsigned, of which kBias has been added, and whether each block has a
-/// minimum.
+/// What formats say of themselves: whether values are unsigned, of which kBias has been added, whether they are of 4 bits,
+/// and whether each block has a minimum.
 struct SignedFormat {
-  static constexpr bool kUnsigned = false, kMinimum = false;
+  static constexpr bool kUnsigned = false, kNibbles = false, kMinimum = false;
   static constexpr int kBias = 0;
 };
 template <int bias>
 struct UnsignedFormat : SignedFormat {
-  static constexpr bool kUnsigned = true;
+  static constexpr bool kUnsigned = true, kNibbles = bias <= 8;
   static constexpr int kBias = bias;
 };
 struct MinimumFormat : UnsignedFormat<0> {
   static constexpr bool kMinimum = true;
 };
+
+/// The fifth bits of a block's weights.
+inline uint32_t fifth_bits(const BlockQ5_0& block) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, block.high, sizeof bits);
+  return bits;
+}
 
 #if RF_LANES == 16
 
@@ -81,6 +89,17 @@ struct FormatQ4_1 : MinimumFormat {
   }
 };
 
+struct FormatQ5_0 : UnsignedFormat<16> {
+  using Block = BlockQ5_0;
+  static GroupWeights load(const Block* block, int blocks) {
+    const __m512i raw = _mm512_maskz_loadu_epi8(first_bytes(blocks * 22), block);
+    const uint64_t next = blocks == 2 ? fifth_bits(block[1]) : 0;
+    const __mmask64 high = next << 32 | fifth_bits(block[0]);
+    const auto halves = (__m512i)spread_halves<6, 22>(raw);
+    return {{(Bytes)_mm512_mask_add_epi8(halves, high, halves, _mm512_set1_epi8(16))}, {spread_scales(raw, 0, 22)}};
+  }
+};
+
 struct FormatQ8_0 : UnsignedFormat<128> {
   using Block = BlockQ8_0;
   static GroupWeights load(const Block* block, int blocks) {
@@ -117,6 +136,17 @@ struct FormatQ4_0 : UnsignedFormat<8> {
 struct FormatQ4_1 : MinimumFormat {
   using Block = BlockQ4_1;
   static Bytes values(const Block& block) { return spread_halves(block.values); }
+};
+
+struct FormatQ5_0 : UnsignedFormat<16> {
+  using Block = BlockQ5_0;
+  static Bytes values(const Block& block) {
+    const __m256i places = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(fifth_bits(block))), places);
+    const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
+    const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+    return spread_halves(block.values) | (Bytes)_mm256_and_si256(set, _mm256_set1_epi8(16));
+  }
 };
 
 struct FormatQ8_0 : SignedFormat {
@@ -156,6 +186,28 @@ struct FormatQ4_1 : MinimumFormat {
       w.minima[i] = broadcast_scale(block[i].minimum);
     }
     return w;
+  }
+};
+
+struct FormatQ5_0 : SignedFormat {
+  using Block = BlockQ5_0;
+  static GroupWeights load(const Block* block, int blocks) {
+    GroupWeights w{};
+    for (int i = 0; i < blocks; ++i) {
+      const uint8x16_t raw = vld1q_u8(block[i].values);
+      const uint8_t* high = block[i].high;
+      w.values[2 * i] = number(vandq_u8(raw, vdupq_n_u8(15)), high[0], high[1]);
+      w.values[2 * i + 1] = number(vshrq_n_u8(raw, 4), high[2], high[3]);
+      w.scales[i] = broadcast_scale(block[i].scale);
+    }
+    return w;
+  }
+
+ private:
+  static Bytes number(uint8x16_t low, uint8_t first, uint8_t second) {
+    const uint8x8_t bit = vcreate_u8(0x8040201008040201);
+    const uint8x16_t set = vtstq_u8(vcombine_u8(vdup_n_u8(first), vdup_n_u8(second)), vcombine_u8(bit, bit));
+    return (Bytes)vorrq_u8(low, vandq_u8(set, vdupq_n_u8(16))) - int8_t{16};
   }
 };
 

@@ -13,6 +13,7 @@ void add_int8(Table& table) {
   table.matmul_q8_0 = matmul_q8_0;
   table.matmul_q4_0 = matmul_q4_0;
   table.matmul_q4_1 = matmul_q4_1;
+  table.matmul_q5_0 = matmul_q5_0;
   table.matmul_sparse = matmul_sparse;
 #if RF_LANES == 16
   table.least_panel_tokens = kLeastPanelTokens;

@@ -1,4 +1,4 @@
-// Products with Q8_0, Q4_0 and Q4_1 weights and activations of 8 bits. Rows lie one after another, blocks along a row.
+// Products with Q8_0, Q4_0, Q4_1 and Q5_0 weights and activations of 8 bits. Rows lie one after another, blocks along a row.
 #pragma once
 
 #if RF_LANES == 8
@@ -66,6 +66,11 @@ inline void matmul_q4_0(const Int8Tokens& x, const BlockQ4_0* w, float* y, int64
 inline void matmul_q4_1(const Int8Tokens& x, const BlockQ4_1* w, float* y, int64_t y_stride, int64_t out_begin,
                         int64_t out_end) {
   matmul_int8<FormatQ4_1>(x, w, y, y_stride, out_begin, out_end);
+}
+
+inline void matmul_q5_0(const Int8Tokens& x, const BlockQ5_0* w, float* y, int64_t y_stride, int64_t out_begin,
+                        int64_t out_end) {
+  matmul_int8<FormatQ5_0>(x, w, y, y_stride, out_begin, out_end);
 }
 
 }  // namespace ringflash::kernels::RF_ISA

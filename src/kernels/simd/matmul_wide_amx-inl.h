@@ -101,6 +101,10 @@ inline void matmul_wide_q4_1(const WideTokens& x, const BlockQ4_1* w, float* y, 
                              int64_t out_end) {
   matmul_wide(x, RowFormat<RowQ4_1>{w, x.in / BlockQ4_1::kWeights}, y, y_stride, out_begin, out_end);
 }
+inline void matmul_wide_q5_0(const WideTokens& x, const BlockQ5_0* w, float* y, int64_t y_stride, int64_t out_begin,
+                             int64_t out_end) {
+  matmul_wide(x, RowFormat<RowQ5_0>{w, x.in / BlockQ5_0::kWeights}, y, y_stride, out_begin, out_end);
+}
 
 template <int N, typename Codec>
 inline void matmul_wide_sparse_as(const WideTokens& x, const SparseFormat& format, const std::byte* blocks, float* y,
@@ -138,6 +142,7 @@ inline constexpr WideKernels kWideKernels = {
     .matmul_q8_0 = matmul_wide_q8_0,
     .matmul_q4_0 = matmul_wide_q4_0,
     .matmul_q4_1 = matmul_wide_q4_1,
+    .matmul_q5_0 = matmul_wide_q5_0,
     .matmul_sparse = matmul_wide_sparse,
 };
 

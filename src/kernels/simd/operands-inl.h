@@ -8,7 +8,7 @@
 #include "kernels/kernels.h"
 #include "kernels/simd/vec.h"
 
-#if defined(RF_BF16)
+#if RF_LANES != 4
 #include <immintrin.h>
 #endif
 
@@ -23,6 +23,9 @@ inline constexpr int64_t kSlotNumbers = 2;
 inline constexpr int64_t kSlotNumbers = 1;
 #endif
 inline constexpr int64_t kPanelSlots = 32 / kSlotNumbers;
+
+/// Products may be asked for so few columns alone.
+inline constexpr int64_t kQuad = 4;
 
 /// sum + a * b, in bf16 over both numbers of each slot.
 inline Vec multiply_add(Vec a, Vec b, Vec sum) {
@@ -39,6 +42,16 @@ struct Panels {
   const Slot* data;
   int64_t row, panel;
 };
+
+/// Asks for a panel of kRows rows. Few columns have little to do with each, and rows come from memory: no prefetcher
+/// follows so many at once.
+template <int kRows>
+inline void prefetch_rows(const Slot* panel, int64_t row) {
+#pragma GCC unroll 32
+  for (int r = 0; r < kRows; ++r) {
+    for (int64_t slot = 0; slot < kPanelSlots; slot += 16) __builtin_prefetch(panel + r * row + slot, 0, 2);
+  }
+}
 
 /// The keys (or values) of block `block`, a row each, as a left factor.
 inline Panels key_rows(const KeyRows& keys, int64_t block, int64_t padded_dim) {

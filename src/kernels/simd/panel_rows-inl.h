@@ -21,13 +21,13 @@ struct RowGroup {
 // Each of the classes below loads a group of `count` rows from `row` on, and says how: whether values are from -8 to 7, and
 // whether blocks have a minimum. With one, values are less by kLess than the format has them.
 
-/// Q8_0, Q4_0 and Q4_1.
+/// Q8_0, Q4_0, Q4_1 and Q5_0.
 template <typename Format>
 struct BlockRows {
   static constexpr bool kMinimum = Format::kMinimum;
 #if RF_LANES == 8
-  static constexpr bool kNibbles = Format::kUnsigned;
-  static constexpr int8_t kLess = kNibbles ? 8 : 0;
+  static constexpr bool kNibbles = Format::kNibbles;
+  static constexpr int8_t kLess = kNibbles ? 8 : static_cast<int8_t>(Format::kBias);
 #else
   static constexpr int8_t kLess = static_cast<int8_t>(Format::kBias);
 #endif

@@ -49,6 +49,7 @@ inline void multiply_tiles(const Panels& a, int64_t panels, const Slot* b, int64
   }
   for (int64_t panel = 0; panel < panels; ++panel) {
     const Slot* slots = a.data + panel * a.panel;
+    if constexpr (!kWide) prefetch_rows<32>(slots + 32 * a.row, a.row);
     _tile_loadd(4, slots, row_bytes);
     _tile_loadd(6, b, b_bytes);
     _tile_dpbf16ps(0, 4, 6);
@@ -67,7 +68,7 @@ inline void multiply_tiles(const Panels& a, int64_t panels, const Slot* b, int64
   if constexpr (kWide) _tile_stored(3, c + 16 * c_stride + 16, c_bytes);
 }
 
-/// As products_fma-inl.h's; slots are a multiple of kPanelSlots, columns of 16.
+/// As products_fma-inl.h's; slots are a multiple of kPanelSlots, columns of 16, or kQuad for at least so many.
 template <bool kAdd>
 [[gnu::noinline]] inline void multiply(Panels a, int64_t rows, int64_t slots, const Slot* b, int64_t b_stride,
                                        int64_t columns, float* c, int64_t c_stride) {

@@ -5,7 +5,7 @@
 #include "kernels/kernels.h"
 #include "kernels/simd/adamw8-inl.h"
 #include "kernels/simd/attention_backward-inl.h"
-#include "kernels/simd/attention_forward-inl.h"
+#include "kernels/simd/attention_split-inl.h"
 #include "kernels/simd/block_table-inl.h"
 #include "kernels/simd/elementwise-inl.h"
 #include "kernels/simd/loss-inl.h"
@@ -19,6 +19,7 @@ const Table kTable = {
     .isa = RF_ISA_NAME,
     .key_type = KeyType::kF32,
     .attend = attend,
+    .split_attention = &kSplitAttention,
     .attend_backward = attend_backward,
     .matmul_f32 = matmul_f32,
     .matmul_bf16 = matmul_bf16,
@@ -26,6 +27,7 @@ const Table kTable = {
     .matmul_q8_0 = nullptr,
     .matmul_q4_0 = nullptr,
     .matmul_q4_1 = nullptr,
+    .matmul_q5_0 = nullptr,
     .matmul_sparse = nullptr,
     .least_panel_tokens = 0,
     .rms_norm = rms_norm,

@@ -3,6 +3,7 @@
 
 #include "format/block_q4_0.h"
 #include "format/block_q4_1.h"
+#include "format/block_q5_0.h"
 #include "format/block_q8_0.h"
 #include "kernels/simd/attention_tile-inl.h"
 #include "kernels/simd/bitmap_codec-inl.h"
@@ -82,6 +83,22 @@ struct RowQ4_1 {
     const __m512 scale = fp16_scale(block->scale), minimum = fp16_scale(block->minimum);
     return reinterpret_cast<Vec>(to_bf16(reinterpret_cast<Vec>(low * scale + minimum),
                                          reinterpret_cast<Vec>(high * scale + minimum)));
+  }
+};
+
+struct RowQ5_0 {
+  using Block = BlockQ5_0;
+  static constexpr int64_t kWeights = Block::kWeights;
+  static Vec load(const Block* block) {
+    const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block->values));
+    uint32_t high;
+    __builtin_memcpy(&high, block->high, sizeof high);
+    // Those without the fifth bit are less by 16.
+    const auto number = [&](__m128i half, uint32_t bits) {
+      const __m128i low = _mm_and_si128(half, _mm_set1_epi8(15));
+      return _mm_mask_sub_epi8(low, static_cast<__mmask16>(~bits), low, _mm_set1_epi8(16));
+    };
+    return scaled_slots(number(raw, high), number(_mm_srli_epi16(raw, 4), high >> 16), fp16_scale(block->scale));
   }
 };
 
