@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -51,11 +52,11 @@ class AtomicFile {
   Status commit();
 
  private:
-  AtomicFile(std::filesystem::path path, std::filesystem::path temporary, std::FILE* file)
-      : path_(std::move(path)), temporary_(std::move(temporary)), file_(file) {}
+  AtomicFile(std::filesystem::path path, std::filesystem::path temporary, std::FILE* file);
   Error failed(const char* what);
 
   std::filesystem::path path_, temporary_;
+  std::unique_ptr<char[]> buffer_;  ///< file_'s
   std::FILE* file_ = nullptr;
   uint64_t size_ = 0;
   bool broken_ = false;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/file_prefetch.h"
 
 namespace ringflash {
 
@@ -74,6 +76,8 @@ class GgufFile {
 
   const std::filesystem::path& path() const { return path_; }
   uint64_t file_bytes() const { return file_.bytes().size(); }
+  /// Begins to read the whole file, for those who will need it soon.
+  void prefetch() { prefetch_ = std::make_unique<FilePrefetch>(file_.bytes()); }
   const std::map<std::string, GgufValue>& metadata() const { return metadata_; }
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   /// Null if absent.
@@ -91,6 +95,7 @@ class GgufFile {
   explicit GgufFile(MappedFile file) : file_(std::move(file)) {}
   std::filesystem::path path_;
   MappedFile file_;
+  std::unique_ptr<FilePrefetch> prefetch_;
   std::map<std::string, GgufValue> metadata_;
   std::vector<GgufTensor> tensors_;
   std::map<std::string, size_t, std::less<>> index_;  // name -> place in tensors_

@@ -102,7 +102,9 @@ LayerWeights bind_layer(const GgufFile& file, const SparseTensors& sparse, const
 }  // namespace
 
 Result<Model> Model::load(const std::filesystem::path& path, const std::function<void(ModelConfig&)>& adjust) {
-  RF_TRY(Model model, inspect(path, adjust));
+  RF_TRY(GgufFile file, GgufFile::open(path));
+  file.prefetch();
+  RF_TRY(Model model, open(std::move(file), adjust));
   if (const Status causal = require_causal(model.config(), "to generate"); !causal) {
     return causal.error().in(path.string());
   }
@@ -111,6 +113,11 @@ Result<Model> Model::load(const std::filesystem::path& path, const std::function
 
 Result<Model> Model::inspect(const std::filesystem::path& path, const std::function<void(ModelConfig&)>& adjust) {
   RF_TRY(GgufFile file, GgufFile::open(path));
+  return open(std::move(file), adjust);
+}
+
+Result<Model> Model::open(GgufFile file, const std::function<void(ModelConfig&)>& adjust) {
+  const std::filesystem::path path = file.path();
   RF_TRY(ModelConfig config, read_config(file));
   adjust(config);
   if (const Status valid = validate(config); !valid) return valid.error().in(path.string());

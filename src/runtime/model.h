@@ -29,7 +29,8 @@ struct LayerWeights {
 class Model {
  public:
   /// Maps and validates the file: config, vocabulary, every tensor's presence, type and shape, and that tokens do
-  /// not look ahead. `adjust` may change the config beforehand, so that the same weights run with another attention.
+  /// not look ahead. `adjust` may change the config beforehand, so that the same weights run with another attention. Meanwhile
+  /// a thread begins to read the weights (base/file_prefetch.h).
   static Result<Model> load(const std::filesystem::path& path,
                             const std::function<void(ModelConfig&)>& adjust = [](ModelConfig&) {});
 
@@ -49,6 +50,7 @@ class Model {
  private:
   Model(GgufFile file, ModelConfig config, Tokenizer tokenizer)
       : file_(std::move(file)), config_(std::move(config)), tokenizer_(std::move(tokenizer)) {}
+  static Result<Model> open(GgufFile file, const std::function<void(ModelConfig&)>& adjust);
   Status bind_weights();
 
   GgufFile file_;

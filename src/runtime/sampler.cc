@@ -12,6 +12,19 @@ namespace {
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 constexpr float kLargest = std::numeric_limits<float>::max();
 
+/// std::ranges::max, in lanes: that compilers turn into vectors, and vocabularies are large.
+float largest(std::span<const float> values) {
+  constexpr size_t kLanes = 16;
+  float lanes[kLanes];
+  std::ranges::fill(lanes, kLowest);
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) lanes[lane] = values[i + lane] > lanes[lane] ? values[i + lane] : lanes[lane];
+  }
+  for (; i < values.size(); ++i) lanes[0] = std::max(lanes[0], values[i]);
+  return *std::ranges::max_element(lanes);
+}
+
 Error out_of_range(const char* option, const char* expected, double found) {
   return Error{std::string(option) + " must be " + expected + ", not " + std::to_string(found)};
 }
@@ -43,10 +56,9 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
   RF_CHECK(!logits.empty());
   load_scores(logits);
   if (options_.repetition_penalty != 1.0) penalise(history);
-  const auto likeliest = std::max_element(scores_.begin(), scores_.end());  // the first of equals
-  highest_ = *likeliest;
+  highest_ = largest(scores_);
   if (options_.temperature == 0 || highest_ == kLowest) {
-    return static_cast<int32_t>(likeliest - scores_.begin());
+    return static_cast<int32_t>(std::ranges::find(scores_, highest_) - scores_.begin());  // the first of equals
   }
 
   order_.resize(scores_.size());
