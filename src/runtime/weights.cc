@@ -30,11 +30,6 @@ constexpr int64_t kOutputGranule = 32;
 /// How the products with a matrix read their activations.
 enum class Operand { kFloat, kInt8, kWide };
 
-/// Looking activations up pays for longer than expanding weights does.
-int64_t least_wide_tokens(const SparseFormat& format) {
-  return is_index_form(format.shape.nonzeros) ? kernels::kLeastWideSparseTokens : kernels::kLeastWideTokens;
-}
-
 Operand operand_of(const kernels::Table& table, const WeightMatrix& w, int64_t tokens) {
   const bool wide = table.wide != nullptr && w.columns % kernels::kWidePanelInputs == 0;
   switch (w.type) {
@@ -46,9 +41,12 @@ Operand operand_of(const kernels::Table& table, const WeightMatrix& w, int64_t t
     case GgufType::kQ4_1:
     case GgufType::kQ5_0:
     case GgufType::kQ8_0:
-      return wide && tokens >= kernels::kLeastWideTokens ? Operand::kWide : Operand::kInt8;
-    case GgufType::kI8:
-      return wide && tokens >= least_wide_tokens(w.sparse) ? Operand::kWide : Operand::kInt8;
+      return wide && tokens >= kernels::kLeastWideBlockTokens ? Operand::kWide : Operand::kInt8;
+    case GgufType::kI8: {
+      const bool index = is_index_form(w.sparse.shape.nonzeros);
+      const int64_t least = index ? kernels::kLeastWideIndexTokens : kernels::kLeastWideTokens;
+      return wide && tokens >= least ? Operand::kWide : Operand::kInt8;
+    }
     default:
       break;  // not accepted by Model::load
   }

@@ -81,11 +81,11 @@ struct BlockGroup {
 };
 
 /// y[t, r * step] = the products of kTokens tokens from `first` on and kRows rows of blocks, the first at w and each
-/// `step` rows after the one before.
+/// `step` rows after the one before. The tokens are of one tile of x.
 template <typename Format, int kTokens, int kRows>
 [[gnu::always_inline]] inline void int8_tile(const Int8Tokens& x, int64_t first, const typename Format::Block* w,
                                              int64_t step, float* y, int64_t y_stride) {
-  static_assert(kInt8Tile % kTokens == 0 && kRows <= kBlockLanes);
+  static_assert(kRows <= kBlockLanes);
   const int64_t row_blocks = x.in / Format::Block::kWeights;
   const int64_t start = x.place(0, first), group_step = x.place(1, first) - start;
   Vec sums[kTokens] = {};

@@ -7,13 +7,12 @@
 namespace ringflash::kernels::RF_ISA {
 
 /// y[t, r * step] = the products of kTokens tokens from `first` on and kRows rows of blocks, the first at w and each
-/// `step` rows after the one before.
+/// `step` rows after the one before. The tokens are of one tile of x.
 template <typename Format, int kTokens, int kRows>
 [[gnu::always_inline]] inline void int8_tile(const Int8Tokens& x, int64_t first, const typename Format::Block* w,
                                              int64_t step, float* y, int64_t y_stride) {
   constexpr int kVecs = kGroupVecs / kScaleVecs;
   const int64_t row_blocks = x.in / Format::Block::kWeights;
-  static_assert(kInt8Tile % kTokens == 0);  // all of them in one tile of x
   const int64_t start = x.place(0, first), group_step = x.place(1, first) - start;
   Vec sums[kTokens * kRows] = {};
   const auto add_group = [&](int64_t group, int blocks) __attribute__((always_inline)) {

@@ -14,6 +14,7 @@
 namespace ringflash::kernels::RF_ISA {
 
 inline constexpr int kInt8Rows = 4, kInt8Tokens = 4;
+static_assert(kInt8Tile % kInt8Tokens == 0);  // a tile that begins at a multiple of its most tokens is within one of x
 
 template <typename Format, int kTokens>
 inline void int8_rows(const Int8Tokens& x, int64_t first, const typename Format::Block* w, float* y, int64_t y_stride,
@@ -42,14 +43,26 @@ inline void matmul_int8(const Int8Tokens& x, const typename Format::Block* w, fl
     return multiply_panels(x, BlockRows<Format>{w, x.in / Format::Block::kWeights}, y, y_stride, out_begin, out_end);
   }
 #endif
-  const int64_t rows = x.tokens < kInt8Tokens ? out_end - out_begin : kInt8BlockRows;
+  const int64_t rows = x.tokens <= kInt8Tokens ? out_end - out_begin : kInt8BlockRows;
   for (int64_t begin = out_begin; begin < out_end; begin += rows) {
     const int64_t end = begin + rows < out_end ? begin + rows : out_end;
     int64_t t = 0;
     for (; t + kInt8Tokens <= x.tokens; t += kInt8Tokens) {
       int8_rows<Format, kInt8Tokens>(x, t, w, y, y_stride, begin, end);
     }
-    for (; t < x.tokens; ++t) int8_rows<Format, 1>(x, t, w, y, y_stride, begin, end);
+    switch (x.tokens - t) {
+      case 3:
+        int8_rows<Format, 3>(x, t, w, y, y_stride, begin, end);
+        break;
+      case 2:
+        int8_rows<Format, 2>(x, t, w, y, y_stride, begin, end);
+        break;
+      case 1:
+        int8_rows<Format, 1>(x, t, w, y, y_stride, begin, end);
+        break;
+      default:
+        break;
+    }
   }
 }
 

@@ -38,6 +38,7 @@ struct BlockRows {
     const int blocks = row_blocks - 2 * group < 2 ? 1 : 2;
     for (int64_t r = 0; r < count; ++r) {
       const typename Format::Block* block = w + (row + r) * row_blocks + 2 * group;
+      __builtin_prefetch(block + kPanelRows * row_blocks);  // of the next panel: no prefetcher follows so many rows
 #if RF_LANES == 8
       for (int64_t b = 0; b < blocks; ++b) {
         const Bytes values = Format::values(block[b]) - kLess;
