@@ -11,6 +11,9 @@ namespace {
 // threads.
 constexpr int64_t kQueryTokens = 64;
 
+// So many elements of keys are read in about the time that it takes to hand them out.
+constexpr int64_t kFewKeyElements = 16384;
+
 // With so many KV heads for each thread, one that has a head more than another hardly matters.
 constexpr int64_t kManyHeads = 4;
 
@@ -134,24 +137,41 @@ void attend_split(TokenRun piece, const std::vector<HeadCache>& cache, Workspace
   });
 }
 
+/// Where keys are few, threads are not worth waking.
+void attend_token(TokenRun piece, const LayerWeights& weights, std::vector<HeadCache>& cache, Workspace& work) {
+  const int64_t heads = work.config.num_key_value_heads;
+  const auto store = [&](int64_t head) {
+    rotate_and_store(piece, head, weights, cache[static_cast<size_t>(head)], work);
+  };
+  const auto store_and_attend = [&](int64_t head) {
+    store(head);
+    const HeadQueries queries(piece, head, 0, 1, cache[static_cast<size_t>(head)], work);
+    work.kernels.attend(queries.block, queries.spans, queries.output);
+  };
+  SerialExecutor alone;
+  if ((piece.first + 1) * work.config.key_value_size() <= kFewKeyElements) {
+    alone.for_each(heads, store_and_attend);
+  } else if (wants_split(work)) {
+    alone.for_each(heads, store);
+    attend_split(piece, cache, work);
+  } else {
+    work.executor.for_each(heads, store_and_attend);
+  }
+}
+
 /// Of tokens that all lie within one chunk where the layer is a ring.
-void attend_chunk(TokenRun piece, const LayerWeights& weights, std::vector<HeadCache>& cache, Workspace& work) {
+void attend_tokens(TokenRun piece, const LayerWeights& weights, std::vector<HeadCache>& cache, Workspace& work) {
   const int64_t heads = work.config.num_key_value_heads;
   work.executor.for_each(heads, [&](int64_t head) {
     rotate_and_store(piece, head, weights, cache[static_cast<size_t>(head)], work);
   });
-  if (piece.tokens == 1 && wants_split(work)) {
-    attend_split(piece, cache, work);
-  } else {
-    const std::vector<QueryRun> runs = cut_queries(piece, work.config.ring);
-    work.executor.for_each(heads * std::ssize(runs), [&](int64_t task) {
-      const int64_t head = task % heads;
-      const auto& [begin, end] = runs[static_cast<size_t>(task / heads)];
-      const HeadQueries queries(piece, head, begin, end - begin, cache[static_cast<size_t>(head)], work);
-      work.kernels.attend(queries.block, queries.spans, queries.output);
-    });
-  }
-  for (HeadCache& head : cache) head.finish_queries();
+  const std::vector<QueryRun> runs = cut_queries(piece, work.config.ring);
+  work.executor.for_each(heads * std::ssize(runs), [&](int64_t task) {
+    const int64_t head = task % heads;
+    const auto& [begin, end] = runs[static_cast<size_t>(task / heads)];
+    const HeadQueries queries(piece, head, begin, end - begin, cache[static_cast<size_t>(head)], work);
+    work.kernels.attend(queries.block, queries.spans, queries.output);
+  });
 }
 
 }  // namespace
@@ -161,7 +181,8 @@ void attend(TokenRun piece, const LayerWeights& weights, std::vector<HeadCache>&
   const int64_t stride = ring ? work.config.ring.stride : piece.first + piece.tokens;
   for (int64_t t = 0; t < piece.tokens;) {
     const int64_t count = std::min(stride - (piece.first + t) % stride, piece.tokens - t);
-    attend_chunk({piece.first + t, count, piece.row + t}, weights, cache, work);
+    (count == 1 ? attend_token : attend_tokens)({piece.first + t, count, piece.row + t}, weights, cache, work);
+    for (HeadCache& head : cache) head.finish_queries();
     t += count;
   }
 }
