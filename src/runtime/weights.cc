@@ -14,10 +14,12 @@ namespace ringflash {
 namespace {
 
 // A task must outweigh what it costs to hand it to a thread.
-constexpr int64_t kTaskMacs = 65536;
+constexpr int64_t kLeastTaskMacs = 65536;
 constexpr int64_t kTaskElements = 8192;
 
-// More tasks than threads, so that one that is held up leaves its share to the others.
+// Large matrices become more tasks than there are threads, so that one that is held up leaves its share to the others. Small
+// ones do not: each task has to get its streams of weights from memory going, which takes as long as some 100,000 products.
+constexpr int64_t kTaskMacs = 8 * kLeastTaskMacs;
 constexpr int64_t kTasksPerThread = 8;
 
 // A task that reads packed tokens reads all of them, from a cache that both threads share: that takes so many rows.
@@ -120,6 +122,12 @@ void multiply_range(const kernels::Table& table, const WeightMatrix& w, const Op
   table.matmul_bf16(x.x, static_cast<const bf16*>(w.data), y, x.tokens, w.columns, w.rows, begin, end);
 }
 
+/// Tasks that read weights as they are: as many for each thread, unless they would be too small.
+int64_t narrow_tasks(int64_t macs, int64_t threads) {
+  const int64_t each = std::clamp<int64_t>(ceil_div(macs, kTaskMacs * threads), 1, kTasksPerThread);
+  return std::min(each * threads, std::max<int64_t>(1, macs / kLeastTaskMacs));
+}
+
 /// Tasks of about kWideTaskRows rows, as many for each thread.
 int64_t wide_tasks(int64_t rows, int64_t threads) {
   return ceil_div(ceil_div(rows, kWideTaskRows), threads) * threads;
@@ -183,8 +191,8 @@ void multiply(const kernels::Table& table, Executor& executor, std::span<const P
   const int64_t in = projections.front().w.columns;
   if (any(Operand::kInt8)) operands.int8 = rounded.to_int8(table, executor, x, tokens, in);
   if (any(Operand::kWide)) operands.wide = rounded.to_wide(table, executor, x, tokens, in);
-  const int64_t tasks = operands.wide.values != nullptr ? wide_tasks(weights / in, executor.concurrency())
-                                                        : std::clamp<int64_t>(tokens * weights / kTaskMacs, 1, kTasksPerThread * executor.concurrency());
+  const int64_t threads = executor.concurrency();
+  const int64_t tasks = operands.wide.values != nullptr ? wide_tasks(weights / in, threads) : narrow_tasks(tokens * weights, threads);
   std::vector<RowRange> ranges;
   for (const Projection& each : projections) cut_rows(each, ceil_div(weights, tasks), ranges);
   executor.for_each(std::ssize(ranges), [&](int64_t task) {
