@@ -93,7 +93,7 @@ template <typename Format, int kTokens, int kRows>
     const typename Format::Block* at[kRows];
     for (int r = 0; r < kRows; ++r) {
       at[r] = w + r * step * row_blocks + 2 * group;
-      if constexpr (kTokens == 1) __builtin_prefetch(reinterpret_cast<const char*>(at[r]) + kInt8Prefetch);
+      __builtin_prefetch(reinterpret_cast<const char*>(at[r]) + kInt8Prefetch);
     }
     const BlockGroup<Format, kRows> weights(at, blocks);
 #pragma GCC unroll 4

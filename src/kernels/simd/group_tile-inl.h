@@ -21,7 +21,7 @@ template <typename Format, int kTokens, int kRows>
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
       const typename Format::Block* block = w + r * step * row_blocks + 2 * group;
-      if constexpr (kTokens == 1) __builtin_prefetch(reinterpret_cast<const char*>(block) + kInt8Prefetch);
+      __builtin_prefetch(reinterpret_cast<const char*>(block) + kInt8Prefetch);
       rows[r] = Format::load(block, blocks);
     }
 #pragma GCC unroll 4

@@ -24,6 +24,11 @@ inline void int8_rows(const Int8Tokens& x, int64_t first, const typename Format:
   const int64_t step = (end - begin) / kInt8Rows;
   const auto from = [&](int64_t o) { return w + o * row_blocks; };
   float* out = y + first * y_stride;
+  // The tiles ask for what lies kInt8Prefetch ahead, so that nobody has asked for what comes before that.
+  for (int r = 0; step > 0 && r < kInt8Rows; ++r) {
+    const auto* bytes = reinterpret_cast<const char*>(from(begin + r * step));
+    for (int64_t at = 0; at < kInt8Prefetch; at += 64) __builtin_prefetch(bytes + at);
+  }
   for (int64_t o = begin; o < begin + step; ++o) {
     int8_tile<Format, kTokens, kInt8Rows>(x, first, from(o), step, out + o, y_stride);
   }
