@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kPieceBytes = size_t{8} << 20;  // a multiple of the page
 
-bool is_small(size_t bytes) {
+bool fits_memory(size_t bytes) {
   const long pages = ::sysconf(_SC_PHYS_PAGES), page_bytes = ::sysconf(_SC_PAGESIZE);
   return pages > 0 && page_bytes > 0 && bytes / static_cast<size_t>(page_bytes) <= static_cast<size_t>(pages) / 2;
 }
@@ -31,7 +31,7 @@ void prefetch(const std::stop_token& stop, std::span<const std::byte> map) {
 }  // namespace
 
 FilePrefetch::FilePrefetch(std::span<const std::byte> map) {
-  if (map.empty() || !is_small(map.size())) return;
+  if (map.empty() || !fits_memory(map.size())) return;
   thread_ = std::jthread([map](const std::stop_token& stop) { prefetch(stop, map); });
 }
 

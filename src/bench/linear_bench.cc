@@ -25,7 +25,7 @@ double allowed_error(const WeightMatrix& w, int64_t tokens) {
   const kernels::Table& table = kernels::table();
   const bool bf16_weights = w.type == GgufType::kBF16;
   if (bf16_weights && table.key_type == kernels::KeyType::kBf16) return 0x1p-8;
-  if (!bf16_weights && table.wide != nullptr && tokens >= kernels::kLeastWideBlockTokens) return 0x1p-7;
+  if (!bf16_weights && rounds_to_bf16(table, w, tokens)) return 0x1p-7;
   return std::sqrt(static_cast<double>(w.columns)) * 4 * 0x1p-24;
 }
 

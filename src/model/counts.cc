@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ceil_div.h"
 #include "model/tensors.h"
 
 namespace ringflash {
@@ -32,7 +33,7 @@ int64_t causal_keys(const ModelConfig& config, AttentionKind kind, int64_t posit
 /// The band is counted round the ring of ceil(tokens / stride) chunks, of which only complete ones have a
 /// page.
 int64_t bidirectional_ring_keys(const RingGeometry& ring, int64_t position, int64_t tokens) {
-  const int64_t chunks = (tokens + ring.stride - 1) / ring.stride;
+  const int64_t chunks = ceil_div(tokens, ring.stride);
   const int64_t band = 2 * ring.band_chunks() + 1;
   if (band >= chunks) return tokens;
   const int64_t chunk = ring.chunk(position), last = chunks - 1;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ceil_div.h"
 #include "base/in_quotes.h"
 
 namespace ringflash {
@@ -52,7 +53,7 @@ SparsePattern SparsityConfig::pattern_of(std::string_view tensor) const {
 }
 
 int64_t kept_tiles(int64_t keep, int64_t in) {
-  const int64_t tiles = (in + kBlockColumns - 1) / kBlockColumns;
+  const int64_t tiles = ceil_div(in, kBlockColumns);
   return std::clamp<int64_t>((keep * tiles + kSparseGroup / 2) / kSparseGroup, 1, tiles);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/ceil_div.h"
 #include "base/check.h"
 #include "kernels/kernels.h"
 #include "model/tensors.h"
@@ -83,7 +84,7 @@ int64_t segment_keys(const ModelConfig& model, AttentionKind kind, int64_t begin
 
 /// Over all segments of one document's queries from `first` on, for one head, and the sum of them.
 int64_t gradient_keys(const ModelConfig& model, AttentionKind kind, int64_t first, int64_t tokens) {
-  const int64_t length = std::max(kLeastSegmentTokens, (tokens - first + kMostSegments - 1) / kMostSegments);
+  const int64_t length = std::max(kLeastSegmentTokens, ceil_div(tokens - first, kMostSegments));
   int64_t keys = segment_keys(model, kind, 0, tokens, tokens);
   for (int64_t begin = first; begin < tokens; begin += length) {
     keys += segment_keys(model, kind, begin, std::min(begin + length, tokens), tokens);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/ceil_div.h"
+#include "base/grow.h"
 
 namespace ringflash {
 namespace {
@@ -97,6 +98,11 @@ struct HeadQueries {
   }
 };
 
+void attend_block(TokenRun piece, int64_t head, int64_t begin, int64_t count, const HeadCache& cache, Workspace& work) {
+  const HeadQueries queries(piece, head, begin, count, cache, work);
+  work.kernels.attend(queries.block, queries.spans, queries.output);
+}
+
 /// Whether one token's attention keeps threads waiting if each KV head is one task.
 bool wants_split(const Workspace& work) {
   const kernels::SplitAttention* split = work.kernels.split_attention;
@@ -118,7 +124,7 @@ void attend_split(TokenRun piece, const std::vector<HeadCache>& cache, Workspace
     first_step.push_back(first_step.back() + steps);
     most_steps = std::max(most_steps, steps);
   }
-  work.logits.resize(std::max(work.logits.size(), static_cast<size_t>(first_step.back() * step_logits)));
+  grow(work.logits, first_step.back() * step_logits);
 
   const int64_t run = ceil_div(most_steps, threads), runs = ceil_div(most_steps, run);
   work.executor.for_each(std::ssize(heads) * runs, [&](int64_t task) {
@@ -145,8 +151,7 @@ void attend_token(TokenRun piece, const LayerWeights& weights, std::vector<HeadC
   };
   const auto store_and_attend = [&](int64_t head) {
     store(head);
-    const HeadQueries queries(piece, head, 0, 1, cache[static_cast<size_t>(head)], work);
-    work.kernels.attend(queries.block, queries.spans, queries.output);
+    attend_block(piece, head, 0, 1, cache[static_cast<size_t>(head)], work);
   };
   SerialExecutor alone;
   if ((piece.first + 1) * work.config.key_value_size() <= kFewKeyElements) {
@@ -169,8 +174,7 @@ void attend_tokens(TokenRun piece, const LayerWeights& weights, std::vector<Head
   work.executor.for_each(heads * std::ssize(runs), [&](int64_t task) {
     const int64_t head = task % heads;
     const auto& [begin, end] = runs[static_cast<size_t>(task / heads)];
-    const HeadQueries queries(piece, head, begin, end - begin, cache[static_cast<size_t>(head)], work);
-    work.kernels.attend(queries.block, queries.spans, queries.output);
+    attend_block(piece, head, begin, end - begin, cache[static_cast<size_t>(head)], work);
   });
 }
 

@@ -4,16 +4,13 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/grow.h"
 
 namespace ringflash {
 namespace {
 
 /// Rows of A that a task multiplies: a multiple of 32, as the bf16 kernels want it.
 constexpr int64_t kTaskRows = 256;
-
-void grow(AlignedVector<float>& buffer, int64_t size) {
-  if (std::ssize(buffer) < size) buffer.resize(static_cast<size_t>(size));
-}
 
 void multiply_rows(const kernels::Table& table, const WeightMatrix& a, const float* x, float* y, int64_t tokens,
                    int64_t begin, int64_t end) {

@@ -5,6 +5,7 @@
 
 #include "base/ceil_div.h"
 #include "base/check.h"
+#include "base/grow.h"
 #include "format/quantize_q4_0.h"
 #include "format/quantize_q4_1.h"
 #include "format/quantize_q5_0.h"
@@ -153,11 +154,8 @@ void cut_rows(const Projection& projection, int64_t weights, std::vector<RowRang
 kernels::Int8Tokens RoundedTokens::to_int8(const kernels::Table& table, Executor& executor, const float* x,
                                            int64_t tokens, int64_t in) {
   kernels::Int8Tokens view{nullptr, nullptr, tokens, in};
-  const auto scales = static_cast<size_t>(view.groups() * tokens);
-  if (scales_.size() < scales) {
-    scales_.resize(scales);
-    values_.resize(scales * kernels::kInt8Group);
-  }
+  grow(scales_, view.groups() * tokens);
+  grow(values_, view.groups() * tokens * kernels::kInt8Group);
   const int64_t run = std::max<int64_t>(1, kTaskElements / in);
   executor.for_each(ceil_div(tokens, run), [&](int64_t task) {
     const int64_t begin = task * run;
@@ -171,13 +169,16 @@ kernels::Int8Tokens RoundedTokens::to_int8(const kernels::Table& table, Executor
 kernels::WideTokens RoundedTokens::to_wide(const kernels::Table& table, Executor& executor, const float* x,
                                            int64_t tokens, int64_t in) {
   kernels::WideTokens view{nullptr, tokens, in};
-  const auto numbers = static_cast<size_t>(view.numbers());
-  if (wide_.size() < numbers) wide_.resize(numbers);
+  grow(wide_, view.numbers());
   executor.for_each(view.tiles(), [&](int64_t tile) {
     table.wide->round(x, tokens, in, tile, tile + 1, wide_.data());
   });
   view.values = wide_.data();
   return view;
+}
+
+bool rounds_to_bf16(const kernels::Table& table, const WeightMatrix& w, int64_t tokens) {
+  return operand_of(table, w, tokens) == Operand::kWide;
 }
 
 void multiply(const kernels::Table& table, Executor& executor, std::span<const Projection> projections, const float* x,

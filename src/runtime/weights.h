@@ -48,6 +48,9 @@ struct Projection {
 void multiply(const kernels::Table& table, Executor& executor, std::span<const Projection> projections, const float* x,
               int64_t tokens, RoundedTokens& rounded);
 
+/// Whether so many tokens are multiplied with this matrix in the table's `wide` way.
+bool rounds_to_bf16(const kernels::Table& table, const WeightMatrix& w, int64_t tokens);
+
 /// One row of a dense matrix.
 void read_row(const WeightMatrix& w, int64_t row, std::span<float> out);
 

@@ -1,12 +1,9 @@
 // Stored weights as the right factor of a product on bf16 tiles: pairs of inputs by rows, 32 rows side by side.
 #pragma once
 
-#include "format/block_q4_0.h"
-#include "format/block_q4_1.h"
-#include "format/block_q5_0.h"
-#include "format/block_q8_0.h"
 #include "kernels/simd/attention_tile-inl.h"
 #include "kernels/simd/bitmap_codec-inl.h"
+#include "kernels/simd/block_formats-inl.h"
 #include "kernels/simd/sparse_codec-inl.h"
 #include "kernels/wide_kernels.h"
 
@@ -91,8 +88,7 @@ struct RowQ5_0 {
   static constexpr int64_t kWeights = Block::kWeights;
   static Vec load(const Block* block) {
     const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block->values));
-    uint32_t high;
-    __builtin_memcpy(&high, block->high, sizeof high);
+    const uint32_t high = fifth_bits(*block);
     // Those without the fifth bit are less by 16.
     const auto number = [&](__m128i half, uint32_t bits) {
       const __m128i low = _mm_and_si128(half, _mm_set1_epi8(15));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/aligned.h"
+#include "base/ceil_div.h"
 #include "format/kept_weights.h"
 #include "kernels/kernels.h"
 #include "train/ops/row_blocks.h"
@@ -37,7 +38,7 @@ class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
     const auto epsilon = static_cast<float>(context->saved_data["epsilon"].toDouble());
     const int64_t width = x.size(-1), rows = x.numel() / width;
     Tensor dx = torch::empty_like(x);
-    const Tensor partial = torch::zeros({(rows + kRowBlock - 1) / kRowBlock, width}, x.options());
+    const Tensor partial = torch::zeros({ceil_div(rows, kRowBlock), width}, x.options());
     for_blocks(rows, kRowBlock, [&](int64_t block, int64_t begin, int64_t end) {
       kernels::table().rms_norm_backward(x.data_ptr<float>() + begin * width, gain.data_ptr<float>(),
                                          dy.data_ptr<float>() + begin * width, dx.data_ptr<float>() + begin * width,

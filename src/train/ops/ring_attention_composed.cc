@@ -1,4 +1,5 @@
 // Ring attention from plain torch ops, written from the definition: who sees whom is one boolean matrix.
+#include "base/ceil_div.h"
 #include "base/check.h"
 #include "kernels/page_index.h"
 #include "kernels/rope.h"
@@ -50,7 +51,7 @@ Tensor choose_pages(const Tensor& queries, const Tensor& means, int64_t budget) 
   const int64_t pages = means.size(1), complete = pages / kGroup;
   const Tensor group_pages = means.slice(1, 0, complete * kGroup).unflatten(1, {complete, kGroup});
   const Tensor group_means = group_pages.mean(2).to(torch::kBFloat16).to(means.scalar_type());
-  const Tensor best_groups = best_of(torch::matmul(queries, group_means.mT()), (2 * budget + kGroup - 1) / kGroup);
+  const Tensor best_groups = best_of(torch::matmul(queries, group_means.mT()), ceil_div(2 * budget, kGroup));
   Tensor candidate = torch::ones({queries.size(0), queries.size(1), pages}, best_groups.options());
   candidate.slice(2, 0, complete * kGroup).copy_(best_groups.repeat_interleave(kGroup, -1));
   const Tensor scores = torch::matmul(queries, means.mT());
@@ -112,7 +113,7 @@ Visibility visibility(const Tensor& q, const Tensor& k, const Tensor& router, co
       return {past & near, (paged | (position < ring.sink_tokens)) & past & ~near, none};
     }
     case AttentionMode::kBidirectional: {
-      const int64_t chunks = (tokens + ring.stride - 1) / ring.stride;
+      const int64_t chunks = ceil_div(tokens, ring.stride);
       const Tensor apart = (chunk.unsqueeze(0) - chunk.unsqueeze(1)).abs();
       const Tensor near = torch::minimum(apart, chunks - apart) <= ring.band_chunks();
       const Tensor seen = member.unsqueeze(1) | member.unsqueeze(2);
