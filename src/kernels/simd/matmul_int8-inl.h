@@ -8,16 +8,26 @@
 #include "kernels/simd/group_tile-inl.h"
 #if RF_LANES == 16
 #include "kernels/simd/int8_panel_vnni-inl.h"
+#include "kernels/simd/quad_tile-inl.h"
 #endif
 #endif
 
 namespace ringflash::kernels::RF_ISA {
 
+/// What tiles of a format read tokens from.
+#if RF_LANES == 16
+template <typename Format>
+using TileTokens = std::conditional_t<kReadsQuads<Format>, QuadTokens<Format::kBias>, const Int8Tokens&>;
+#else
+template <typename Format>
+using TileTokens = const Int8Tokens&;
+#endif
+
 inline constexpr int kInt8Rows = 4, kInt8Tokens = 4;
 static_assert(kInt8Tile % kInt8Tokens == 0);  // a tile that begins at a multiple of its most tokens is within one of x
 
-template <typename Format, int kTokens>
-inline void int8_rows(const Int8Tokens& x, int64_t first, const typename Format::Block* w, float* y, int64_t y_stride,
+template <typename Format, int kTokens, typename Tokens>
+inline void int8_rows(const Tokens& x, int64_t first, const typename Format::Block* w, float* y, int64_t y_stride,
                       int64_t begin, int64_t end) {
   const int64_t row_blocks = x.in / Format::Block::kWeights;
   // Rows of a tile lie far apart, so that each of its rows reads on where the one before it ended.
@@ -48,22 +58,23 @@ inline void matmul_int8(const Int8Tokens& x, const typename Format::Block* w, fl
     return multiply_panels(x, BlockRows<Format>{w, x.in / Format::Block::kWeights}, y, y_stride, out_begin, out_end);
   }
 #endif
+  const TileTokens<Format> tokens(x);
   const int64_t rows = x.tokens <= kInt8Tokens ? out_end - out_begin : kInt8BlockRows;
   for (int64_t begin = out_begin; begin < out_end; begin += rows) {
     const int64_t end = begin + rows < out_end ? begin + rows : out_end;
     int64_t t = 0;
     for (; t + kInt8Tokens <= x.tokens; t += kInt8Tokens) {
-      int8_rows<Format, kInt8Tokens>(x, t, w, y, y_stride, begin, end);
+      int8_rows<Format, kInt8Tokens>(tokens, t, w, y, y_stride, begin, end);
     }
     switch (x.tokens - t) {
       case 3:
-        int8_rows<Format, 3>(x, t, w, y, y_stride, begin, end);
+        int8_rows<Format, 3>(tokens, t, w, y, y_stride, begin, end);
         break;
       case 2:
-        int8_rows<Format, 2>(x, t, w, y, y_stride, begin, end);
+        int8_rows<Format, 2>(tokens, t, w, y, y_stride, begin, end);
         break;
       case 1:
-        int8_rows<Format, 1>(x, t, w, y, y_stride, begin, end);
+        int8_rows<Format, 1>(tokens, t, w, y, y_stride, begin, end);
         break;
       default:
         break;
