@@ -7,7 +7,7 @@
 
 namespace ringflash::kernels::RF_ISA {
 
-inline constexpr int kQuadRows = 4, kQuadBlocks = 4, kQuarterLanes = 4;
+inline constexpr int kQuadRows = 4, kQuadBlocks = 4, kQuarterLanes = 4, kQuadTokens = 7;
 inline constexpr int kBlockWeights = static_cast<int>(kInt8Group) / 2;
 
 /// Formats whose blocks are 16 bytes with two weights in each, and what belongs to them.
@@ -25,17 +25,17 @@ struct alignas(32) QuadInputs {
   void set(int first, const uint8_t* group, float scale, int bias) {
     const Bytes q = load_signed(group);
     __builtin_memcpy(values[first], &q, sizeof q);
-    const VecI sums = dot_unsigned(VecI{}, Bytes{} + int8_t{1}, q);
+    const auto sums = (__m512i)dot_unsigned(VecI{}, Bytes{} + int8_t{1}, q);
+    const __m128i quarters[4] = {_mm512_castsi512_si128(sums), _mm512_extracti32x4_epi32(sums, 1),
+                                 _mm512_extracti32x4_epi32(sums, 2), _mm512_extracti32x4_epi32(sums, 3)};
     for (int b = 0; b < 2; ++b) {
-      const int lane = b * 2 * kQuarterLanes;
-      int total = 0;
-      for (int l = 0; l < kQuarterLanes; ++l) {
-        const int both = sums[lane + l] + sums[lane + kQuarterLanes + l];
-        starts[first + b][l] = -bias * both;
-        total += both;
-      }
+      __m128i lanes = _mm_add_epi32(quarters[2 * b], quarters[2 * b + 1]);
+      const __m128i start = _mm_mullo_epi32(lanes, _mm_set1_epi32(-bias));
+      __builtin_memcpy(starts[first + b], &start, sizeof start);
+      lanes = _mm_add_epi32(lanes, _mm_shuffle_epi32(lanes, 0x4e));
+      lanes = _mm_add_epi32(lanes, _mm_shuffle_epi32(lanes, 0xb1));
       scales[first + b] = scale;
-      totals[first + b] = static_cast<float>(total) * scale;
+      totals[first + b] = static_cast<float>(_mm_cvtsi128_si32(lanes)) * scale;
     }
   }
 };
@@ -158,16 +158,16 @@ struct QuadSums {
     const __m512i words = read_words<kSize, kBlocks>(p, step);
     const __m512 scales = _mm512_maskz_cvtph_ps(0xffff, _mm512_castsi512_si256(words));
     __m512 scaled[kTokens];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) scaled[t] = _mm512_mul_ps(scales, (__m512)to_quarters(x[t][group].scales));
     if constexpr (Format::kMinimum) {
       const auto lows = (Vec)_mm512_maskz_cvtph_ps(0xffff, _mm512_extracti64x4_epi64(words, 1));
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) minima[t] += lows * (Vec)to_quarters(x[t][group].totals);
     }
     const auto add_block = [&]<int kBlock>() __attribute__((always_inline)) {
       const QuadWeights w = read_quad<Format>(p + kBlock * kSize, step);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
         const QuadInputs& inputs = x[t][group];
         __m512i dot = Format::kBias != 0 ? to_quarters(inputs.starts[kBlock]) : __m512i{};
