@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "base/ceil_div.h"
+#include "base/grow.h"
 #include "runtime/attention.h"
 
 namespace ringflash {
@@ -58,22 +59,15 @@ auto gate_kernel(const Workspace& work) -> decltype(kernels::Table::swiglu) {
 
 }  // namespace
 
-Workspace::Workspace(const ModelConfig& model_config, Executor& threads, int64_t max_tokens)
-    : config(model_config), kernels(kernels::table()), executor(threads) {
-  const auto sized = [&](int64_t width) {
-    return AlignedVector<float>(static_cast<size_t>(max_tokens * width));
-  };
-  hidden = sized(config.hidden_size);
-  normed = sized(config.hidden_size);
-  q = sized(config.query_size());
-  q_rotated = sized(config.query_size());
-  k = sized(config.key_value_size());
-  k_rotated = sized(config.key_value_size());
-  v = sized(config.key_value_size());
-  router = sized(config.num_key_value_heads);
-  attended = sized(config.query_size());
-  gate = sized(config.intermediate_size);
-  up = sized(config.intermediate_size);
+Workspace::Workspace(const ModelConfig& model_config, Executor& threads)
+    : config(model_config), kernels(kernels::table()), executor(threads) {}
+
+void Workspace::cover_tokens(int64_t tokens) {
+  for (AlignedVector<float>* each : {&hidden, &normed}) grow(*each, tokens * config.hidden_size);
+  for (AlignedVector<float>* each : {&q, &q_rotated, &attended}) grow(*each, tokens * config.query_size());
+  for (AlignedVector<float>* each : {&k, &k_rotated, &v}) grow(*each, tokens * config.key_value_size());
+  for (AlignedVector<float>* each : {&gate, &up}) grow(*each, tokens * config.intermediate_size);
+  grow(router, tokens * config.num_key_value_heads);
 }
 
 void Workspace::cover_positions(int64_t first, int64_t count) {

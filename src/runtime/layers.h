@@ -23,7 +23,7 @@ struct TokenRun {
 
 /// What computes, and what it computes on, for pieces of up to `max_tokens`. All buffers are [tokens, width].
 struct Workspace {
-  Workspace(const ModelConfig& config, Executor& threads, int64_t max_tokens);
+  Workspace(const ModelConfig& config, Executor& threads);
 
   const ModelConfig& config;
   const kernels::Table& kernels;
@@ -40,6 +40,8 @@ struct Workspace {
   const kernels::RopeTable& rope_of(AttentionKind kind) const {
     return kind == AttentionKind::kSliding ? sliding_rope : rope;
   }
+  /// Makes room for so many tokens.
+  void cover_tokens(int64_t tokens);
   /// Makes the tables cover positions [first, first + count).
   void cover_positions(int64_t first, int64_t count);
 };

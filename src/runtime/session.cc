@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/grow.h"
 #include "runtime/kv_cache.h"
 #include "runtime/layers.h"
 
@@ -13,6 +14,9 @@ namespace {
 // where a layer is so wide that its activations would take more than kActivations numbers.
 constexpr int64_t kPieceTokens = 512;
 constexpr int64_t kActivations = int64_t{1} << 26;
+
+// Tables are made for so many positions at least, so that decoding one by one does not make one each time.
+constexpr int64_t kPositions = 128;
 
 // Logits computed together; a row is as long as the vocabulary.
 constexpr int64_t kLogits = int64_t{1} << 21;
@@ -31,8 +35,7 @@ struct Session::State {
         context(context_),
         piece_tokens(longest_piece(config, context)),
         logit_rows(std::clamp<int64_t>(kLogits / config.vocab_size, 1, piece_tokens)),
-        work(config, executor, piece_tokens),
-        logits(static_cast<size_t>(logit_rows * config.vocab_size)) {
+        work(config, executor) {
     for (const AttentionKind kind : config.attention) {
       caches.emplace_back(static_cast<size_t>(config.num_key_value_heads), HeadCache(config, kind, context, kernels::table().key_type));
     }
@@ -75,10 +78,9 @@ Status Session::State::check(std::span<const int32_t> ids) const {
 void Session::State::run_piece(std::span<const int32_t> ids) {
   const TokenRun piece = {position, static_cast<int64_t>(ids.size())};
   if (position + piece.tokens > work.rope.first + work.rope.count) {
-    // Made for more positions than the piece has, so that decoding one by one does not make a table each
-    // time.
-    work.cover_positions(position, kPieceTokens);
+    work.cover_positions(position, std::max(piece.tokens, kPositions));
   }
+  work.cover_tokens(piece.tokens);
   embed(model, ids, work);
   for (size_t layer = 0; layer < caches.size(); ++layer) {
     run_layer(model.layers()[layer], piece, caches[layer], work);
@@ -89,6 +91,7 @@ void Session::State::run_piece(std::span<const int32_t> ids) {
 /// Logits of `count` rows of the piece just run, the first of them row `row` at position `first`.
 void Session::State::emit_logits(int64_t row, int64_t count, int64_t first, LogitsSink sink) {
   const int64_t width = config.hidden_size;
+  grow(logits, std::min(logit_rows, count) * config.vocab_size);
   for (int64_t done = 0; done < count; done += logit_rows) {
     const int64_t rows = std::min(logit_rows, count - done);
     rms_norm(work, work.hidden.data() + (row + done) * width, model.final_norm(), work.normed.data(), rows);
