@@ -7,8 +7,7 @@
 #else
 #include "kernels/simd/group_tile-inl.h"
 #if RF_LANES == 16
-#include "kernels/simd/int8_panel_vnni-inl.h"
-#include "kernels/simd/quad_tile-inl.h"
+#include "kernels/simd/quad_panel-inl.h"
 #endif
 #endif
 

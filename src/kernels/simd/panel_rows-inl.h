@@ -75,14 +75,21 @@ struct BitmapRows {
   }
 };
 
+/// Packs 16 rows of a group without a RowGroup; false: there is no such way.
+template <typename Source, typename Group>
+inline bool pack_whole(const Source&, int64_t, int64_t, Group&) {
+  return false;
+}
+
 /// Turns rows [begin, end) into panels of `groups` groups each; a Group packs a RowGroup.
 template <typename Source, typename Group>
 inline void pack_panels(const Source& source, int64_t groups, int64_t begin, int64_t end, Group* next) {
   for (int64_t row = begin; row < end; row += kPanelRows) {
-    for (int64_t group = 0; group < groups; ++group) {
+    for (int64_t group = 0; group < groups; ++group, ++next) {
+      if (end - row >= kPanelRows && pack_whole(source, row, group, *next)) continue;
       RowGroup rows;
       source.load(row, end - row < kPanelRows ? end - row : kPanelRows, group, rows);
-      (next++)->pack(rows);
+      next->pack(rows);
     }
   }
 }
