@@ -15,9 +15,9 @@ namespace ringflash::kernels {
 
 inline constexpr int64_t kWideTileTokens = 32, kWidePanelInputs = 32;
 
-/// From so many tokens on these products are faster than those that read the weights as they are: with blocks, with bf16 and
-/// bitmaps, and with the index form, where looking activations up pays for longer than expanding weights does.
-inline constexpr int64_t kLeastWideBlockTokens = 24, kLeastWideTokens = 32, kLeastWideIndexTokens = 192;
+/// From so many tokens on these products are faster than those that read the weights as they are; of the index form, where
+/// looking activations up pays for longer than expanding weights does, the latter.
+inline constexpr int64_t kLeastWideTokens = 32, kLeastWideIndexTokens = 192;
 
 /// Activations [tokens, in] rounded to bf16, [tile of 32 tokens][panel of 32 inputs][token][input], zeros past the last
 /// token. `in` is a multiple of 32.

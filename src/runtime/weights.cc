@@ -44,7 +44,7 @@ Operand operand_of(const kernels::Table& table, const WeightMatrix& w, int64_t t
     case GgufType::kQ4_1:
     case GgufType::kQ5_0:
     case GgufType::kQ8_0:
-      return wide && tokens >= kernels::kLeastWideBlockTokens ? Operand::kWide : Operand::kInt8;
+      return wide && tokens >= kernels::kLeastWideTokens ? Operand::kWide : Operand::kInt8;
     case GgufType::kI8: {
       const bool index = is_index_form(w.sparse.shape.nonzeros);
       const int64_t least = index ? kernels::kLeastWideIndexTokens : kernels::kLeastWideTokens;

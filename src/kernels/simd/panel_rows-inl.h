@@ -81,16 +81,20 @@ inline bool pack_whole(const Source&, int64_t, int64_t, Group&) {
   return false;
 }
 
+/// Packs a group of `count` rows, 16 at most.
+template <typename Source, typename Group>
+[[gnu::always_inline]] inline void pack_group(const Source& source, int64_t row, int64_t count, int64_t index, Group& group) {
+  if (count >= kPanelRows && pack_whole(source, row, index, group)) return;
+  RowGroup rows;
+  source.load(row, count < kPanelRows ? count : kPanelRows, index, rows);
+  group.pack(rows);
+}
+
 /// Turns rows [begin, end) into panels of `groups` groups each; a Group packs a RowGroup.
 template <typename Source, typename Group>
 inline void pack_panels(const Source& source, int64_t groups, int64_t begin, int64_t end, Group* next) {
   for (int64_t row = begin; row < end; row += kPanelRows) {
-    for (int64_t group = 0; group < groups; ++group, ++next) {
-      if (end - row >= kPanelRows && pack_whole(source, row, group, *next)) continue;
-      RowGroup rows;
-      source.load(row, end - row < kPanelRows ? end - row : kPanelRows, group, rows);
-      next->pack(rows);
-    }
+    for (int64_t group = 0; group < groups; ++group) pack_group(source, row, end - row, group, *next++);
   }
 }
 

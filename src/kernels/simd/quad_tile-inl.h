@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/simd/block_formats-inl.h"
+#include "kernels/simd/input_sums-inl.h"
 #include "kernels/simd/scratch-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
@@ -25,17 +26,12 @@ struct alignas(32) QuadInputs {
   void set(int first, const uint8_t* group, float scale, int bias) {
     const Bytes q = load_signed(group);
     __builtin_memcpy(values[first], &q, sizeof q);
-    const auto sums = (__m512i)dot_unsigned(VecI{}, Bytes{} + int8_t{1}, q);
-    const __m128i quarters[4] = {_mm512_castsi512_si128(sums), _mm512_extracti32x4_epi32(sums, 1),
-                                 _mm512_extracti32x4_epi32(sums, 2), _mm512_extracti32x4_epi32(sums, 3)};
+    const HalfSums sums(q);
     for (int b = 0; b < 2; ++b) {
-      __m128i lanes = _mm_add_epi32(quarters[2 * b], quarters[2 * b + 1]);
-      const __m128i start = _mm_mullo_epi32(lanes, _mm_set1_epi32(-bias));
+      const __m128i start = _mm_mullo_epi32(sums.lanes[b], _mm_set1_epi32(-bias));
       __builtin_memcpy(starts[first + b], &start, sizeof start);
-      lanes = _mm_add_epi32(lanes, _mm_shuffle_epi32(lanes, 0x4e));
-      lanes = _mm_add_epi32(lanes, _mm_shuffle_epi32(lanes, 0xb1));
       scales[first + b] = scale;
-      totals[first + b] = static_cast<float>(_mm_cvtsi128_si32(lanes)) * scale;
+      totals[first + b] = sums.total(b) * scale;
     }
   }
 };
