@@ -13,22 +13,19 @@
 
 namespace ringflash::kernels::RF_ISA {
 
-/// What tiles of a format read tokens from.
-#if RF_LANES == 16
-template <typename Format>
-using TileTokens = std::conditional_t<kReadsQuads<Format>, QuadTokens<Format::kBias>, const Int8Tokens&>;
-#else
-template <typename Format>
-using TileTokens = const Int8Tokens&;
-inline constexpr int kQuadTokens = 0;
-#endif
-
 inline constexpr int kInt8Rows = 4, kInt8Tokens = 4;
 static_assert(kInt8Tile % kInt8Tokens == 0);  // a tile that begins at a multiple of its most tokens is within one of x
 
-/// Most tokens of a tile.
+/// What tiles of a format read tokens from, and how many at most.
+#if RF_LANES == 16
 template <typename Format>
-inline constexpr int kMostTokens = std::is_reference_v<TileTokens<Format>> ? kInt8Tokens : kQuadTokens;
+using TileTokens = QuadTokens<Format::kBias>;
+inline constexpr int kMostTokens = kQuadTokens;
+#else
+template <typename Format>
+using TileTokens = const Int8Tokens&;
+inline constexpr int kMostTokens = kInt8Tokens;
+#endif
 
 template <typename Format, int kTokens, typename Tokens>
 inline void int8_rows(const Tokens& x, int64_t first, const typename Format::Block* w, float* y, int64_t y_stride,
@@ -63,16 +60,15 @@ inline void matmul_int8(const Int8Tokens& x, const typename Format::Block* w, fl
   }
 #endif
   const TileTokens<Format> tokens(x);
-  constexpr int kMost = kMostTokens<Format>;
-  const int64_t rows = x.tokens <= kMost ? out_end - out_begin : kInt8BlockRows;
+  const int64_t rows = x.tokens <= kMostTokens ? out_end - out_begin : kInt8BlockRows;
   for (int64_t begin = out_begin; begin < out_end; begin += rows) {
     const int64_t end = begin + rows < out_end ? begin + rows : out_end;
     int64_t t = 0;
-    for (; t + kMost <= x.tokens; t += kMost) int8_rows<Format, kMost>(tokens, t, w, y, y_stride, begin, end);
+    for (; t + kMostTokens <= x.tokens; t += kMostTokens) int8_rows<Format, kMostTokens>(tokens, t, w, y, y_stride, begin, end);
     const auto rest = [&]<int... kLess>(std::integer_sequence<int, kLess...>) {
       ((x.tokens - t == kLess + 1 ? int8_rows<Format, kLess + 1>(tokens, t, w, y, y_stride, begin, end) : void()), ...);
     };
-    rest(std::make_integer_sequence<int, kMost - 1>{});
+    rest(std::make_integer_sequence<int, kMostTokens - 1>{});
   }
 }
 

@@ -1,5 +1,5 @@
-// Panels of int8_panel_vnni-inl.h from 16 whole rows of 4- and 5-bit blocks: bytes change places before they become two weights
-// each, which takes a quarter of the shuffles.
+// Panels of int8_panel_vnni-inl.h from 16 whole rows of blocks: bytes change places before they become two weights
+// each, or together with their row's, which takes a quarter of the shuffles.
 #pragma once
 
 #include "kernels/simd/int8_panel_vnni-inl.h"
@@ -48,19 +48,22 @@ template <typename Format>
 [[gnu::always_inline]] inline void pack_half(const char* p, int64_t step, PanelGroup& group, int half) {
   using Block = typename Format::Block;
   const __m512i bias = _mm512_set1_epi8(static_cast<char>(Format::kBias));
-  __m512i square[4], high{};
-  read_square(p + offsetof(Block, values), step, square);
+  __m512i squares[2][4], high{};
+  const char* values = p + offsetof(Block, values);
+  read_square(values, step, squares[0]);
+  if constexpr (std::is_same_v<Format, FormatQ8_0>) read_square(values + 16, step, squares[1]);
   if constexpr (std::is_same_v<Format, FormatQ5_0>) high = read_column(p + offsetof(Block, high), step);
   VecI start{};
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
-    const QuadWeights split = split_halves(square[k]);
+    QuadWeights weights{{squares[0][k], squares[1][k]}};
+    if constexpr (!std::is_same_v<Format, FormatQ8_0>) weights = split_halves(squares[0][k]);
 #pragma GCC unroll 2
     for (int h = 0; h < 2; ++h) {
       const int s = 4 * h + k;
-      __m512i w = split.halves[h];
+      __m512i w = weights.halves[h];
       if constexpr (std::is_same_v<Format, FormatQ5_0>) w = _mm512_or_si512(w, spread_fifth(high, s));
-      if constexpr (Format::kBias != 0) w = _mm512_sub_epi8(w, bias);
+      if constexpr (!std::is_same_v<Format, FormatQ8_0> && Format::kBias != 0) w = _mm512_sub_epi8(w, bias);
       group.weights[half][s] = (Bytes)w;
       start = start_gathered(start, (Bytes)w);
     }
@@ -73,7 +76,6 @@ template <typename Format>
 
 /// Overload of panel_rows-inl.h's.
 template <typename Format>
-  requires kReadsQuads<Format>
 inline bool pack_whole(const BlockRows<Format>& source, int64_t row, int64_t index, PanelGroup& group) {
   const int64_t step = source.row_blocks * static_cast<int64_t>(sizeof(typename Format::Block));
   if (step * kPanelRows > INT32_MAX) return false;

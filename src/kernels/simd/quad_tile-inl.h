@@ -1,4 +1,4 @@
-// Few tokens times rows of 4- and 5-bit blocks on AVX-512: four rows side by side, a quarter of a vector each, so that one conversion and
+// Few tokens times rows of blocks on AVX-512: four rows side by side, a quarter of a vector each, so that one conversion and
 // one multiplication by scales serve all of them. Each lane of a quarter sums its share of each block in turn; the four are added at the end, halves first, whichever tile a result falls into.
 #pragma once
 
@@ -10,10 +10,6 @@ namespace ringflash::kernels::RF_ISA {
 
 inline constexpr int kQuadRows = 4, kQuadBlocks = 4, kQuarterLanes = 4, kQuadTokens = 7;
 inline constexpr int kBlockWeights = static_cast<int>(kInt8Group) / 2;
-
-/// Formats whose blocks are 16 bytes with two weights in each, and what belongs to them.
-template <typename Format>
-inline constexpr bool kReadsQuads = 2 * sizeof(Format::Block::values) == Format::Block::kWeights;
 
 /// The inputs of kQuadBlocks blocks of one token.
 struct alignas(32) QuadInputs {
@@ -79,7 +75,7 @@ template <typename T>
   return _mm512_inserti32x4(all, at(3), 3);
 }
 
-/// A block of each row: the first half of its weights and the second.
+/// A block of each row: the first half of its weights and the second, unsigned.
 struct QuadWeights {
   __m512i halves[2];
 };
@@ -92,7 +88,12 @@ struct QuadWeights {
 template <typename Format>
 [[gnu::always_inline]] inline QuadWeights read_quad(const char* p, int64_t step) {
   using Block = typename Format::Block;
-  QuadWeights w = split_halves(read_quarters(p + offsetof(Block, values), step));
+  const char* values = p + offsetof(Block, values);
+  if constexpr (std::is_same_v<Format, FormatQ8_0>) {
+    const __m512i bias = _mm512_set1_epi8(static_cast<char>(Format::kBias));
+    return {{_mm512_xor_si512(read_quarters(values, step), bias), _mm512_xor_si512(read_quarters(values + 16, step), bias)}};
+  }
+  QuadWeights w = split_halves(read_quarters(values, step));
   if constexpr (std::is_same_v<Format, FormatQ5_0>) {
     uint64_t fifth[2] = {};
 #pragma GCC unroll 4
