@@ -31,14 +31,15 @@ once() {
   "$@"
 }
 
-# Text that nobody trains on: three long documents, and the beginnings of every 25th other one.
-long=(git-doc/user-manual.txt perl-doc/perlretut.pod python3.*-doc/library-typing.rst.txt)
+# Text that nobody trains on: three long documents, one to find out which layers stay full, and the beginnings of every 25th
+# other one.
+long=(git-doc/user-manual.txt perl-doc/perlretut.pod python3.*-doc/library-stdtypes.rst.txt python3.*-doc/library-typing.rst.txt)
 split_text() {
   local document number=0
   rm -rf "$out/text.tmp"
   cp -r "$out/docs" "$out/text.tmp"
   mkdir -p "$out/held"
-  for number in 0 1 2; do
+  for number in 0 1 2 3; do
     head -c 40000 "$out"/docs/${long[number]} >"$out/held/long$number.txt"
     rm "$out"/text.tmp/${long[number]}
   done
@@ -77,11 +78,11 @@ mean() { printf '%s\n' "$@" | awk '{ sum += $1 } END { print sum / NR }'; }
 long_texts() { for text in long0 long1 long2; do bits "$1" q8 8192 "" $text; done; }
 
 ring() {
-  head -c 10000 "$out/held/long2.txt" >"$out/held/harm.txt"
+  head -c 10000 "$out/held/long3.txt" >"$out/held/harm.txt"
   once "$out/ring" $ringflash import "$model" --ring --window 1024 --stride 512 --keep-full 4 --calib "$out/held/harm.txt" --out "$out/ring"
   once "$out/ring-healed/.done" heal_ring
   local numbers base
-  printf '\nBits per byte at 8,192 tokens: git user-manual, perlretut, typing\n'
+  printf '\nBits per byte at 8,192 tokens: git user-manual, perlretut, stdtypes\n'
   numbers=$(long_texts full)
   row "full attention" $numbers
   base=$(mean $numbers)

@@ -1,6 +1,8 @@
 // Products with Q8_0, Q4_0, Q4_1 and Q5_0 weights and activations of 8 bits. Rows lie one after another, blocks along a row.
 #pragma once
 
+#include <utility>
+
 #if RF_LANES == 8
 #include "kernels/simd/block_tile-inl.h"
 #include "kernels/simd/int8_panel-inl.h"

@@ -1,5 +1,5 @@
-// Panels of int8_panel_vnni-inl.h from 16 whole rows of blocks: bytes change places before they become two weights
-// each, or together with their row's, which takes a quarter of the shuffles.
+// Panels of int8_panel_vnni-inl.h from 16 whole rows of blocks: four bytes change places together, before those of 4 bits become
+// two weights each.
 #pragma once
 
 #include "kernels/simd/int8_panel_vnni-inl.h"
@@ -24,7 +24,7 @@ namespace ringflash::kernels::RF_ISA {
   }
 }
 
-/// The first 4 bytes of blocks in 16 rows, `at` bytes from p.
+/// 4 bytes of each row, the first row's at p.
 [[gnu::always_inline]] inline __m512i read_column(const char* p, int64_t step) {
   const __m512i rows = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i places = _mm512_mullo_epi32(rows, _mm512_set1_epi32(static_cast<int>(step)));
@@ -43,30 +43,46 @@ namespace ringflash::kernels::RF_ISA {
   return _mm512_and_si512(_mm512_multishift_epi64_epi8(places, high), _mm512_set1_epi8(16));
 }
 
-/// One block of each row, the first at p, as half of a panel's group.
+/// One block of each row, the first at p: element s has inputs 4 s to 4 s + 3. Here of formats with two weights to a byte.
 template <typename Format>
-[[gnu::always_inline]] inline void pack_half(const char* p, int64_t step, PanelGroup& group, int half) {
-  using Block = typename Format::Block;
-  const __m512i bias = _mm512_set1_epi8(static_cast<char>(Format::kBias));
-  __m512i squares[2][4], high{};
-  const char* values = p + offsetof(Block, values);
-  read_square(values, step, squares[0]);
-  if constexpr (std::is_same_v<Format, FormatQ8_0>) read_square(values + 16, step, squares[1]);
-  if constexpr (std::is_same_v<Format, FormatQ5_0>) high = read_column(p + offsetof(Block, high), step);
-  VecI start{};
+[[gnu::always_inline]] inline void read_steps(const char* p, int64_t step, __m512i (&w)[kHalfSteps]) {
+  __m512i square[4];
+  read_square(p + offsetof(typename Format::Block, values), step, square);
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
-    QuadWeights weights{{squares[0][k], squares[1][k]}};
-    if constexpr (!std::is_same_v<Format, FormatQ8_0>) weights = split_halves(squares[0][k]);
+    const QuadWeights both = split_halves(square[k]);
 #pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
-      const int s = 4 * h + k;
-      __m512i w = weights.halves[h];
-      if constexpr (std::is_same_v<Format, FormatQ5_0>) w = _mm512_or_si512(w, spread_fifth(high, s));
-      if constexpr (!std::is_same_v<Format, FormatQ8_0> && Format::kBias != 0) w = _mm512_sub_epi8(w, bias);
-      group.weights[half][s] = (Bytes)w;
-      start = start_gathered(start, (Bytes)w);
-    }
+    for (int h = 0; h < 2; ++h) w[4 * h + k] = both.halves[h];
+  }
+}
+
+template <>
+[[gnu::always_inline]] inline void read_steps<FormatQ8_0>(const char* p, int64_t step, __m512i (&w)[kHalfSteps]) {
+  const char* values = p + offsetof(BlockQ8_0, values);
+  __m512i square[4];
+#pragma GCC unroll 2
+  for (int h = 0; h < 2; ++h) {
+    read_square(values + 16 * h, step, square);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) w[4 * h + k] = square[k];
+  }
+}
+
+/// As half of a panel's group.
+template <typename Format>
+[[gnu::always_inline]] inline void pack_half(const char* p, int64_t step, PanelGroup& group, int half) {
+  constexpr bool kFifth = std::is_same_v<Format, FormatQ5_0>;
+  constexpr int kLess = std::is_same_v<Format, FormatQ8_0> ? 0 : Format::kBias;  // the former's are signed as they lie there
+  __m512i w[kHalfSteps], high{};
+  read_steps<Format>(p, step, w);
+  if constexpr (kFifth) high = read_column(p + offsetof(BlockQ5_0, high), step);
+  VecI start{};
+#pragma GCC unroll 8
+  for (int s = 0; s < kHalfSteps; ++s) {
+    if constexpr (kFifth) w[s] = _mm512_or_si512(w[s], spread_fifth(high, s));
+    if constexpr (kLess != 0) w[s] = _mm512_sub_epi8(w[s], _mm512_set1_epi8(kLess));
+    group.weights[half][s] = (Bytes)w[s];
+    start = start_gathered(start, (Bytes)w[s]);
   }
   group.start[half] = start;
   const __m512i numbers = read_column(p, step);

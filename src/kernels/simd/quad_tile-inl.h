@@ -1,5 +1,6 @@
 // Few tokens times rows of blocks on AVX-512: four rows side by side, a quarter of a vector each, so that one conversion and
-// one multiplication by scales serve all of them. Each lane of a quarter sums its share of each block in turn; the four are added at the end, halves first, whichever tile a result falls into.
+// one multiplication by scales serve all of them. Each lane of a quarter sums its share of each block in turn; the four are
+// added at the end, halves first, whichever tile a result falls into.
 #pragma once
 
 #include "kernels/simd/block_formats-inl.h"
@@ -85,31 +86,36 @@ struct QuadWeights {
   return {{_mm512_and_si512(bytes, low), _mm512_and_si512(_mm512_srli_epi16(bytes, 4), low)}};
 }
 
+/// A block of each row, the first at p. Here of formats with two weights to a byte.
 template <typename Format>
 [[gnu::always_inline]] inline QuadWeights read_quad(const char* p, int64_t step) {
-  using Block = typename Format::Block;
-  const char* values = p + offsetof(Block, values);
-  if constexpr (std::is_same_v<Format, FormatQ8_0>) {
-    const __m512i bias = _mm512_set1_epi8(static_cast<char>(Format::kBias));
-    return {{_mm512_xor_si512(read_quarters(values, step), bias), _mm512_xor_si512(read_quarters(values + 16, step), bias)}};
-  }
-  QuadWeights w = split_halves(read_quarters(values, step));
-  if constexpr (std::is_same_v<Format, FormatQ5_0>) {
-    uint64_t fifth[2] = {};
+  return split_halves(read_quarters(p + offsetof(typename Format::Block, values), step));
+}
+
+template <>
+[[gnu::always_inline]] inline QuadWeights read_quad<FormatQ5_0>(const char* p, int64_t step) {
+  uint64_t fifth[2] = {};
 #pragma GCC unroll 4
-    for (int r = 0; r < kQuadRows; ++r) {
-      const uint64_t bits = fifth_bits(*reinterpret_cast<const Block*>(p + r * step));
-      fifth[0] |= (bits & 0xffff) << 16 * r;
-      fifth[1] |= bits >> 16 << 16 * r;
-    }
-    const __m512i sixteen = _mm512_set1_epi8(16);
-    for (int h = 0; h < 2; ++h) w.halves[h] = _mm512_mask_add_epi8(w.halves[h], fifth[h], w.halves[h], sixteen);
+  for (int r = 0; r < kQuadRows; ++r) {
+    const uint64_t bits = fifth_bits(*reinterpret_cast<const BlockQ5_0*>(p + r * step));
+    fifth[0] |= (bits & 0xffff) << 16 * r;
+    fifth[1] |= bits >> 16 << 16 * r;
   }
+  QuadWeights w = split_halves(read_quarters(p + offsetof(BlockQ5_0, values), step));
+  const __m512i sixteen = _mm512_set1_epi8(16);
+  for (int h = 0; h < 2; ++h) w.halves[h] = _mm512_mask_add_epi8(w.halves[h], fifth[h], w.halves[h], sixteen);
   return w;
 }
 
-/// The scales (or what else is `offset` bytes into a block) of kBlocks blocks of each row, in the low half, and the two bytes after
-/// each of them in the high half: that of row r's block b at 4 r + b.
+template <>
+[[gnu::always_inline]] inline QuadWeights read_quad<FormatQ8_0>(const char* p, int64_t step) {
+  const char* values = p + offsetof(BlockQ8_0, values);
+  const __m512i sign = _mm512_set1_epi8(-128);
+  return {{_mm512_xor_si512(read_quarters(values, step), sign), _mm512_xor_si512(read_quarters(values + 16, step), sign)}};
+}
+
+/// The scales of kBlocks blocks of each row, their first two bytes, in the low half, and the two bytes after each of them in the
+/// high half: that of row r's block b at 4 r + b.
 template <int kSize, int kBlocks>
 [[gnu::always_inline]] inline __m512i read_words(const char* p, int64_t step) {
   constexpr int kBytesInAll = kBlocks * kSize;
@@ -143,9 +149,9 @@ template <typename Format, int kTokens>
 struct QuadSums {
   Vec products[kTokens] = {}, minima[kTokens] = {};
 
-  /// Adds kBlocks blocks of four rows, the first of them at p.
+  /// Adds kBlocks blocks of four rows, the first of them at p, times the inputs that are the quad-th of each token.
   template <int kBlocks>
-  [[gnu::always_inline]] void add(const char* p, int64_t step, const QuadInputs* const* x, int64_t group) {
+  [[gnu::always_inline]] void add(const char* p, int64_t step, const QuadInputs* const* x, int64_t quad) {
     constexpr int kSize = sizeof(typename Format::Block);
 #pragma GCC unroll 4
     for (int r = 0; r < kQuadRows; ++r) {
@@ -156,17 +162,17 @@ struct QuadSums {
     const __m512 scales = _mm512_maskz_cvtph_ps(0xffff, _mm512_castsi512_si256(words));
     __m512 scaled[kTokens];
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) scaled[t] = _mm512_mul_ps(scales, (__m512)to_quarters(x[t][group].scales));
+    for (int t = 0; t < kTokens; ++t) scaled[t] = _mm512_mul_ps(scales, (__m512)to_quarters(x[t][quad].scales));
     if constexpr (Format::kMinimum) {
       const auto lows = (Vec)_mm512_maskz_cvtph_ps(0xffff, _mm512_extracti64x4_epi64(words, 1));
 #pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) minima[t] += lows * (Vec)to_quarters(x[t][group].totals);
+      for (int t = 0; t < kTokens; ++t) minima[t] += lows * (Vec)to_quarters(x[t][quad].totals);
     }
     const auto add_block = [&]<int kBlock>() __attribute__((always_inline)) {
       const QuadWeights w = read_quad<Format>(p + kBlock * kSize, step);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        const QuadInputs& inputs = x[t][group];
+        const QuadInputs& inputs = x[t][quad];
         __m512i dot = Format::kBias != 0 ? to_quarters(inputs.starts[kBlock]) : __m512i{};
         dot = _mm512_dpbusd_epi32(dot, w.halves[0], to_quarters(inputs.values[kBlock]));
         dot = _mm512_dpbusd_epi32(dot, w.halves[1], to_quarters(inputs.values[kBlock] + 16));
@@ -202,13 +208,11 @@ template <typename Format, int kTokens, int kRows>
   const QuadInputs* inputs[kTokens];
   for (int t = 0; t < kTokens; ++t) inputs[t] = x.token(first + t);
   QuadSums<Format, kTokens> sums;
-  for (int64_t group = 0; group < blocks / kQuadBlocks; ++group, p += kQuadBlocks * kSize) {
-    sums.template add<kQuadBlocks>(p, row_step, inputs, group);
-  }
-  const int64_t group = blocks / kQuadBlocks, rest = blocks % kQuadBlocks;
-  if (rest == 1) sums.template add<1>(p, row_step, inputs, group);
-  if (rest == 2) sums.template add<2>(p, row_step, inputs, group);
-  if (rest == 3) sums.template add<3>(p, row_step, inputs, group);
+  int64_t quad = 0;
+  for (; quad < blocks / kQuadBlocks; ++quad, p += kQuadBlocks * kSize) sums.template add<kQuadBlocks>(p, row_step, inputs, quad);
+  if (blocks % kQuadBlocks == 1) sums.template add<1>(p, row_step, inputs, quad);
+  if (blocks % kQuadBlocks == 2) sums.template add<2>(p, row_step, inputs, quad);
+  if (blocks % kQuadBlocks == 3) sums.template add<3>(p, row_step, inputs, quad);
   for (int t = 0; t < kTokens; ++t) {
     float totals[kQuadRows];
     sums.total(t, totals);
