@@ -12,6 +12,11 @@ shopt -s inherit_errexit
 (($# > 0)) && [[ -s $1 ]] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 model=$(realpath "$1")
 shift
+parts=("${@:-ring s4}")
+read -ra parts <<<"${parts[*]}"
+for part in "${parts[@]}"; do
+  [[ $part == ring || $part == s4 ]] || { printf 'run.sh: expected ring or s4, found %s\n' "$part" >&2; exit 2; }
+done
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 out=${OUT:-out/healing}
@@ -35,34 +40,32 @@ once() {
 # other one.
 long=(git-doc/user-manual.txt perl-doc/perlretut.pod python3.*-doc/library-stdtypes.rst.txt python3.*-doc/library-typing.rst.txt)
 split_text() {
-  local document number=0
-  rm -rf "$out/text.tmp"
+  local document number=0 i
+  rm -rf "$out/text.tmp" "$out/held"
   cp -r "$out/docs" "$out/text.tmp"
   mkdir -p "$out/held"
-  for number in 0 1 2 3; do
-    head -c 40000 "$out"/docs/${long[number]} >"$out/held/long$number.txt"
-    rm "$out"/text.tmp/${long[number]}
+  for i in "${!long[@]}"; do
+    head -c 40000 "$out"/docs/${long[i]} >"$out/held/long$i.txt"
+    rm "$out"/text.tmp/${long[i]}
   done
   while IFS= read -r document; do
     if ((number++ % 25 == 0)); then
-      head -c 4000 "$document" >>"$out/held/short.tmp"
+      head -c 4000 "$document" >>"$out/held/short.txt"
       rm "$document"
     elif ((number % 20 == 0)); then
-      head -c 2000 "$document" >>"$out/held/calibration.tmp"
+      head -c 2000 "$document" >>"$out/held/calibration.txt"
     fi
   done < <(find "$out/text.tmp" -type f ! -name '.*' | LC_ALL=C sort)
-  mv "$out/held/short.tmp" "$out/held/short.txt"
-  mv "$out/held/calibration.tmp" "$out/held/calibration.txt"
   mv "$out/text.tmp" "$out/text"
 }
 once "$out/text" split_text
-once "$out/full" $ringflash import "$model" --out "$out/full"
+once "$out/full/config.json" $ringflash import "$model" --out "$out/full" --force
 
 # bits CHECKPOINT FORMAT CONTEXT OVERLAP TEXT: bits per byte.
 bits() {
   local file=$out/$1-$2.gguf
   once "$file" $ringflash export "$out/$1" --out "$file" --format "$2" >&2
-  $ringflash eval "$file" --task ppl --context "$3" ${4:+--overlap "$4"} --data "$out/held/$5.txt" --json 2>/dev/null |
+  $ringflash eval "$file" --task ppl --context "$3" ${4:+--overlap "$4"} --data "$out/held/$5.txt" --json |
     sed -nE 's/.*"bits_per_byte": *([0-9.]+).*/\1/p'
 }
 
@@ -79,7 +82,8 @@ long_texts() { for text in long0 long1 long2; do bits "$1" q8 8192 "" $text; don
 
 ring() {
   head -c 10000 "$out/held/long3.txt" >"$out/held/harm.txt"
-  once "$out/ring" $ringflash import "$model" --ring --window 1024 --stride 512 --keep-full 4 --calib "$out/held/harm.txt" --out "$out/ring"
+  once "$out/ring/config.json" $ringflash import "$model" --ring --window 1024 --stride 512 --keep-full 4 \
+    --calib "$out/held/harm.txt" --out "$out/ring" --force
   once "$out/ring-healed/.done" heal_ring
   local numbers base
   printf '\nBits per byte at 8,192 tokens: git user-manual, perlretut, stdtypes\n'
@@ -120,9 +124,4 @@ heal_s4() {
   touch "$out/s4-healed/.done"
 }
 
-for part in "${@:-ring s4}"; do
-  for each in $part; do
-    [[ $each == ring || $each == s4 ]] || { printf 'run.sh: expected ring or s4, found %s\n' "$each" >&2; exit 2; }
-    $each
-  done
-done
+for part in "${parts[@]}"; do $part; done

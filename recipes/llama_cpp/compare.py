@@ -95,12 +95,12 @@ class Peer:
         return result
 
 
-def perplexity(peer, text):
+def perplexity(peer, text, window=CONTEXT):
     ids = peer.tokens(text)
     nats = 0.0
-    for begin in range(0, len(ids) - 1, CONTEXT):
-        inputs = ids[begin : min(begin + CONTEXT, len(ids) - 1)]
-        context = peer.context(CONTEXT)
+    for begin in range(0, len(ids) - 1, window):
+        inputs = ids[begin : min(begin + window, len(ids) - 1)]
+        context = peer.context(window)
         for at in range(0, len(inputs), BATCH):
             part = inputs[at : at + BATCH]
             rows = peer.logits(context, part, at)

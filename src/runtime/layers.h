@@ -21,7 +21,7 @@ struct TokenRun {
   int64_t row = 0;  ///< of the first one in the workspace's buffers
 };
 
-/// What computes, and what it computes on, for pieces of up to `max_tokens`. All buffers are [tokens, width].
+/// What computes, and what it computes on. All buffers are [tokens, width], for as many tokens as cover_tokens() was told of.
 struct Workspace {
   Workspace(const ModelConfig& config, Executor& threads);
 
@@ -40,7 +40,7 @@ struct Workspace {
   const kernels::RopeTable& rope_of(AttentionKind kind) const {
     return kind == AttentionKind::kSliding ? sliding_rope : rope;
   }
-  /// Makes room for so many tokens.
+  /// Makes room for so many tokens; what the buffers held may be gone.
   void cover_tokens(int64_t tokens);
   /// Makes the tables cover positions [first, first + count).
   void cover_positions(int64_t first, int64_t count);

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "expect_close.h"
 #include "kernels/kernels.h"
+#include "page_end.h"
 #include "stored_weights.h"
 
 namespace ringflash::kernels {
@@ -86,7 +87,7 @@ std::vector<float> products(const Table& table, const Weights& w, const std::vec
 }
 
 TEST(MatmulInt8, ATokensBitsDependNeitherOnTheBatchNorOnTheRange) {
-  constexpr int64_t kTokens = 29, kRows = 40;
+  constexpr int64_t kTokens = 45, kRows = 40;  // more than those that meet each group as it is packed
   for (const auto& [table, columns] : every_table_with({96, 192})) {
     const int64_t least = table->least_panel_tokens;
     const std::vector<float> activations = random_activations(kTokens, columns, 10);
@@ -128,6 +129,22 @@ TEST(MatmulInt8, AnyWeightsAreReadWithoutHarm) {
       for (std::byte& b : w.bytes) b = static_cast<std::byte>(rng.next());
       std::vector<float> y(tokens * 32);
       w.multiply(*table, x.view, w.bytes.data(), y.data(), 32, 0, 32);
+    }
+  }
+}
+
+TEST(MatmulInt8, NothingIsReadPastTheWeights) {
+  for (const auto& [table, columns] : every_table_with({32, 64, 96, 128, 160, 320})) {
+    for (const int64_t tokens : {1, 3, 7, 8, 37}) {
+      const Rounded x(*table, random_activations(tokens, columns, 16), tokens, columns);
+      for (const int64_t rows : {1, 3, 16, 21}) {
+        for (const Weights& w : all_weights(rows, columns)) {
+          const testing::PageEnd bytes(w.bytes);
+          std::vector<float> y(tokens * rows, kPoison);
+          w.multiply(*table, x.view, bytes.data(), y.data(), rows, 0, rows);
+          expect_product(w, x, y.data(), rows, 0, rows);
+        }
+      }
     }
   }
 }

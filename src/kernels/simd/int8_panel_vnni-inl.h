@@ -1,6 +1,6 @@
 // Products of many tokens with quantised weights on AVX-512 VNNI. Sixteen rows of any format are turned into a panel whose
 // lanes are rows, so that sums and scales need nothing across lanes, and all tokens pass it. Blocks' sums are exact, as
-// they are for few tokens, but each is one number here and eight there: other bits (Table::least_panel_tokens).
+// they are for few tokens, but each is one number here and four or eight there: other bits (Table::least_panel_tokens).
 #pragma once
 
 #include "kernels/kernels.h"
@@ -153,12 +153,13 @@ inline void multiply_panels(const Int8Tokens& x, const Source& source, float* y,
                             int64_t end) {
   constexpr int64_t kGroupFloats = sizeof(PanelGroup) / sizeof(float);
   const int64_t fit = kPanelBytes / (x.groups() * static_cast<int64_t>(sizeof(PanelGroup)));
-  const int64_t panels = fit < 1 ? 1 : fit, sums = Source::kMinimum ? 2 * x.groups() * x.tokens : 0;
+  const bool few = x.tokens <= kFewPanelTokens;
+  const int64_t panels = few ? 0 : fit < 1 ? 1 : fit, sums = Source::kMinimum ? 2 * x.groups() * x.tokens : 0;
   Scratch scratch(panels * x.groups() * kGroupFloats + sums);
   auto* packed = reinterpret_cast<PanelGroup*>(scratch.take(panels * x.groups() * kGroupFloats));
   float* totals = scratch.take(sums);
   if constexpr (Source::kMinimum) sum_halves(x, totals);
-  if (x.tokens <= kFewPanelTokens) return pass_groups(x, source, totals, y, y_stride, begin, end);
+  if (few) return pass_groups(x, source, totals, y, y_stride, begin, end);
   for (int64_t from = begin; from < end; from += panels * kPanelRows) {
     const int64_t to = from + panels * kPanelRows < end ? from + panels * kPanelRows : end;
     pack_panels(source, x.groups(), from, to, packed);
