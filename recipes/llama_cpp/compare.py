@@ -40,12 +40,14 @@ PROMPTS = [
 ]
 
 
+QUIET = llama.llama_log_callback(lambda level, text, data: None)  # llama.cpp calls it for as long as this runs
+
+
 class Peer:
     """llama.cpp on one thread, keys and values in fp32 as in our portable kernels."""
 
     def __init__(self, path, vocab_only=False):
-        self.quiet = llama.llama_log_callback(lambda level, text, data: None)
-        llama.llama_log_set(self.quiet, ctypes.c_void_p(0))
+        llama.llama_log_set(QUIET, ctypes.c_void_p(0))
         llama.llama_backend_init()
         parameters = llama.llama_model_default_params()
         parameters.n_gpu_layers = 0

@@ -5,18 +5,20 @@ FOREIGN.gguf in F32 (widen.py), TYPE such as Q3_K_M (the default: Q4_0 Q3_K_M Q3
 repeated, as `ringflash eval --task ppl --context 1024 --overlap 0`. Needs llama-cpp-python and numpy.
 """
 
+import ctypes
 import math
 import os
 import sys
 import tempfile
 
 import llama_cpp as llama
-from compare import Peer, perplexity
+from compare import QUIET, Peer, perplexity
 
 WINDOW = 1024
 
 
 def quantize(source, target, name):
+    llama.llama_log_set(QUIET, ctypes.c_void_p(0))
     parameters = llama.llama_model_quantize_default_params()
     parameters.ftype = getattr(llama, f"LLAMA_FTYPE_MOSTLY_{name}")
     if llama.llama_model_quantize(source.encode(), target.encode(), parameters) != 0:
