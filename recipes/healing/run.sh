@@ -12,9 +12,8 @@ shopt -s inherit_errexit
 (($# > 0)) && [[ -s $1 ]] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 model=$(realpath "$1")
 shift
-parts=("${@:-ring s4}")
-read -ra parts <<<"${parts[*]}"
-for part in "${parts[@]}"; do
+(($# > 0)) || set -- ring s4
+for part in "$@"; do
   [[ $part == ring || $part == s4 ]] || { printf 'run.sh: expected ring or s4, found %s\n' "$part" >&2; exit 2; }
 done
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -124,4 +123,4 @@ heal_s4() {
   touch "$out/s4-healed/.done"
 }
 
-for part in "${parts[@]}"; do $part; done
+for part in "$@"; do $part; done

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <span>
 
+#include "base/ceil_div.h"
 #include "base/check.h"
 
 namespace ringflash::testing {
@@ -16,7 +17,7 @@ namespace ringflash::testing {
 class PageEnd {
  public:
   explicit PageEnd(std::span<const std::byte> bytes) : page_(static_cast<size_t>(::sysconf(_SC_PAGESIZE))) {
-    const size_t readable = (bytes.size() + page_ - 1) / page_ * page_;
+    const size_t readable = static_cast<size_t>(ceil_div(std::ssize(bytes), static_cast<int64_t>(page_))) * page_;
     size_ = readable + page_;
     map_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     RF_CHECK(map_ != MAP_FAILED);
