@@ -7,7 +7,10 @@
 // what works element by element works on it.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "model/sparsity.h"
 
@@ -38,6 +41,11 @@ struct BlockIndex {
   const int32_t* pair_column;   ///< [pair_begin[row_pairs]]
 };
 
+/// Memory that is wanted as soon as a kernel is done. Kernels ask for it while they multiply, when memory has nothing else to do.
+struct Soon {
+  std::array<std::span<const std::byte>, 2> parts;
+};
+
 struct BlockKernels {
   /// Turns rows of `slots` slots each, `stride` apart, into one tile, and back. `tokens` is 1 to 32.
   void (*pack_tokens)(const float* rows, int64_t tokens, int64_t slots, int64_t stride, float* tile);
@@ -51,10 +59,11 @@ struct BlockKernels {
   int64_t (*transposed_numbers)(const BlockIndex& index);
 
   /// y = x W^T of `tiles` tiles of tokens, one or two.
-  void (*forward)(const BlockIndex& index, const void* weights, const float* x, float* y, int64_t tiles);
+  void (*forward)(const BlockIndex& index, const void* weights, const float* x, float* y, int64_t tiles,
+                  const Soon& soon);
 
   /// dx = dy W of one tile. Where dy is not finite, dx of those tokens need not be NaN in the right features alone.
-  void (*backward_input)(const BlockIndex& index, const void* transposed, const float* dy, float* dx);
+  void (*backward_input)(const BlockIndex& index, const void* transposed, const float* dy, float* dx, const Soon& soon);
 
   /// Copies the columns [begin, end) of x of `tiles` tiles to where backward_weight finds a column's tokens side by side:
   /// [column][tile][a tile's slots of a column]. Null where it reads x as it is.
@@ -64,7 +73,7 @@ struct BlockKernels {
   /// values[entry][2 ins][16 outs] (+)= dy^T x over `tiles` tiles, for the entries of one row; those that mean
   /// nothing get anything. x is what gather_columns() made, if there is one.
   void (*backward_weight)(const BlockIndex& index, const float* x, const float* dy, int64_t tiles, int64_t row,
-                          bool add, float* values);
+                          bool add, float* values, const Soon& soon);
 };
 
 }  // namespace ringflash::kernels

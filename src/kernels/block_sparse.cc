@@ -22,6 +22,13 @@ struct Side {
 
   int64_t tile_slots() const { return slots * kTileTokens; }
   int64_t tokens_of(int64_t tile) const { return std::min(kTileTokens, tokens - tile * kTileTokens); }
+  /// Bytes of rows or packed tokens that belong to `count` tiles from `first` on, as far as those exist.
+  std::span<const std::byte> bytes(const void* all, bool rows, int64_t first, int64_t count) const {
+    const int64_t end = rows ? tokens : token_tiles(tokens) * kTileTokens;
+    const int64_t from = std::min(first * kTileTokens, end), to = std::min(from + count * kTileTokens, end);
+    const float* slot = static_cast<const float*>(all);
+    return std::as_bytes(std::span(slot + from * slots, slot + to * slots));
+  }
 
   void pack(const void* rows, int64_t tile, float* packed) const {
     table.block.pack_tokens(static_cast<const float*>(rows) + tile * tile_slots(), tokens_of(tile), slots, slots, packed);
@@ -31,7 +38,7 @@ struct Side {
   }
 };
 
-/// multiply(first tile of x, of y, count) for `together` tiles at a time, each task with its own.
+/// multiply(first tile of x, of y, count, soon) for `together` tiles at a time, each task with its own.
 template <typename Multiply>
 void multiply_tiles(const BlockInput& x, const Side& in, const BlockOutput& y, const Side& out, int64_t together,
                     Executor& executor, const Multiply& multiply) {
@@ -42,7 +49,10 @@ void multiply_tiles(const BlockInput& x, const Side& in, const BlockOutput& y, c
     for (int64_t i = 0; i < count && x.rows != nullptr; ++i) in.pack(x.rows, first + i, from + i * in.tile_slots());
     const auto room = make_aligned_for_overwrite<float>(y.packed != nullptr ? 0 : static_cast<size_t>(count * out.tile_slots()));
     float* to = y.packed != nullptr ? y.packed + first * out.tile_slots() : room.get();
-    multiply(from, to, count);
+    const int64_t next = first + executor.concurrency() * together;
+    Soon soon{in.bytes(x.rows != nullptr ? x.rows : x.packed, x.rows != nullptr, next, together), {}};
+    if (y.rows != nullptr) soon.parts[1] = out.bytes(y.rows, true, first, count);
+    multiply(from, to, count, soon);
     for (int64_t i = 0; i < count && y.rows != nullptr; ++i) out.unpack(to + i * out.tile_slots(), first + i, y.rows);
   });
 }
@@ -99,16 +109,16 @@ void unpack_tokens(const float* packed, int64_t tokens, int64_t width, const Tab
 void block_forward(const BlockPattern& pattern, const BlockWeights& weights, const BlockInput& x, int64_t tokens,
                    const Table& table, Executor& executor, const BlockOutput& y) {
   const Side in{slots_of(pattern.in(), table), tokens, table}, out{slots_of(pattern.out(), table), tokens, table};
-  multiply_tiles(x, in, y, out, /*together=*/2, executor, [&](const float* from, float* to, int64_t count) {
-    table.block.forward(pattern.index(), weights.forward, from, to, count);
+  multiply_tiles(x, in, y, out, /*together=*/2, executor, [&](const float* from, float* to, int64_t count, const Soon& soon) {
+    table.block.forward(pattern.index(), weights.forward, from, to, count, soon);
   });
 }
 
 void block_backward_input(const BlockPattern& pattern, const BlockWeights& weights, const BlockInput& dy, int64_t tokens,
                           const Table& table, Executor& executor, const BlockOutput& dx) {
   const Side in{slots_of(pattern.in(), table), tokens, table}, out{slots_of(pattern.out(), table), tokens, table};
-  multiply_tiles(dy, out, dx, in, /*together=*/1, executor, [&](const float* from, float* to, int64_t) {
-    table.block.backward_input(pattern.index(), weights.transposed, from, to);
+  multiply_tiles(dy, out, dx, in, /*together=*/1, executor, [&](const float* from, float* to, int64_t, const Soon& soon) {
+    table.block.backward_input(pattern.index(), weights.transposed, from, to, soon);
   });
 }
 
@@ -131,8 +141,11 @@ void block_backward_weight(const BlockPattern& pattern, const float* x, const fl
       inputs = columns.get();
     }
     executor.for_each(index.rows, [&](int64_t row) {
-      table.block.backward_weight(index, inputs, dy + first * y_tile, count, row, first > 0, values.get());
-      if (first + count == tiles) scatter_row(index, values.get(), row, gradient);
+      const bool last = first + count == tiles;
+      const std::span strip(gradient + row * kBlockOuts * pattern.in(), static_cast<size_t>(kBlockOuts * pattern.in()));
+      const Soon soon{last ? std::as_bytes(strip) : std::span<const std::byte>(), {}};
+      table.block.backward_weight(index, inputs, dy + first * y_tile, count, row, first > 0, values.get(), soon);
+      if (last) scatter_row(index, values.get(), row, gradient);
     });
   }
 }

@@ -54,7 +54,7 @@ int64_t transposed_numbers(const BlockIndex& index) {
   return static_cast<int64_t>(index.row_begin[index.rows]) * kBlockOuts * kBlockIns;
 }
 
-void forward(const BlockIndex& index, const void* weights, const float* x, float* y, int64_t tiles) {
+void forward(const BlockIndex& index, const void* weights, const float* x, float* y, int64_t tiles, const Soon&) {
   const float* w = static_cast<const float*>(weights);
   for (int64_t tile = 0; tile < tiles; ++tile) {
     for (int64_t out = 0; out < index.rows * kBlockOuts; ++out) {
@@ -73,7 +73,7 @@ void forward(const BlockIndex& index, const void* weights, const float* x, float
   }
 }
 
-void backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx) {
+void backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx, const Soon&) {
   const float* w = static_cast<const float*>(transposed);
   for (int64_t in = 0; in < index.columns * kBlockIns; ++in) {
     const int64_t column = in / kBlockIns;
@@ -90,7 +90,7 @@ void backward_input(const BlockIndex& index, const void* transposed, const float
 }
 
 void backward_weight(const BlockIndex& index, const float* x, const float* dy, int64_t tiles, int64_t row, bool add,
-                     float* values) {
+                     float* values, const Soon&) {
   const int64_t begin = index.row_begin[row];
   for (int64_t entry = begin; entry < begin + index.row_count[row]; ++entry) {
     for (int64_t i = 0; i < kBlockIns; ++i) {

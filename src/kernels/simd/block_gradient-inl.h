@@ -61,7 +61,7 @@ inline void block_gather_columns(const BlockIndex& index, const float* x, int64_
 }
 
 inline void block_backward_weight(const BlockIndex& index, const float* x, const float* dy, int64_t tiles,
-                                  int64_t row, bool add, float* values) {
+                                  int64_t row, bool add, float* values, const Soon& soon) {
   const int64_t dy_tile = index.rows * kRowSlots * kTileTokens;
   Scratch scratch(tiles * kBlockOuts * kTokenSlots);
   Slot* outs = scratch.take(tiles * kBlockOuts * kTokenSlots);
@@ -79,10 +79,12 @@ inline void block_backward_weight(const BlockIndex& index, const float* x, const
   const int64_t begin = index.row_begin[row], end = begin + index.row_count[row];
   const auto column_of = [&](int64_t entry) { return x + index.entry_column[entry] * tiles * kColumnTile; };
   // Outs outermost: their tokens stay in the first-level cache for all columns.
+  SoonAsker asker(soon, (end - begin) * (kBlockOuts / kGradOuts));
   for (int64_t o = 0; o < kBlockOuts; o += kGradOuts) {
     const Slot* these = outs + o * tiles * kTokenSlots;
     for (int64_t entry = begin; entry < end; ++entry) {
       const int64_t next = entry + 1 < end ? entry + 1 : begin;
+      asker.turn();
       gradient_outs(column_of(entry), column_of(next), these, tiles, o, add, values + entry * kBlockIns * kBlockOuts);
     }
   }

@@ -34,7 +34,7 @@ inline constexpr int64_t kUnitValues = BlockIndex::kUnit * kBlockIns * kBlockOut
 /// values (+)= for kUnits units next to each other, whose products' sums are tiles 0 to 3.
 template <int kUnits>
 inline void gradient_units(const Slot* x, int64_t x_tile, const int32_t* columns, const Slot* outs, int64_t tiles,
-                           bool add, float* values) {
+                           bool add, float* values, SoonAsker& soon) {
   alignas(64) Slot ins[kUnits][2][BlockIndex::kUnit * kBlockIns * kTokenSlots];
   settle_memory();
   _tile_zero(0);
@@ -49,6 +49,7 @@ inline void gradient_units(const Slot* x, int64_t x_tile, const int32_t* columns
   }
   for (int64_t tile = 0; tile < tiles; ++tile, x += x_tile, outs += kBlockOuts * kTokenSlots) {
     const int64_t turn = tile % 2;
+    soon.turn();
     for (int unit = 0; unit < kUnits; ++unit) gather_ins(x, columns + unit * BlockIndex::kUnit, ins[unit][turn]);
     settle_memory();
     _tile_loadd(7, outs, 64);
@@ -70,7 +71,7 @@ inline void gradient_units(const Slot* x, int64_t x_tile, const int32_t* columns
 }
 
 inline void block_backward_weight(const BlockIndex& index, const float* x, const float* dy, int64_t tiles,
-                                  int64_t row, bool add, float* values) {
+                                  int64_t row, bool add, float* values, const Soon& soon) {
   const ProductSession session;
   const int64_t x_tile = index.columns * kTileTokens, dy_tile = index.rows * kRowSlots * kTileTokens;
   Scratch scratch(tiles * kBlockOuts * kTokenSlots);
@@ -79,14 +80,15 @@ inline void block_backward_weight(const BlockIndex& index, const float* x, const
   const int32_t* columns = index.entry_column + index.row_begin[row];
   values += index.row_begin[row] * kBlockIns * kBlockOuts;
   int64_t units = (index.row_count[row] + BlockIndex::kUnit - 1) / BlockIndex::kUnit;
+  SoonAsker asker(soon, (units + 3) / 4 * tiles);
   while (units > 0) {
     // One unit alone would wait for its own sums: the last ones share out evenly.
     const int64_t now = units > 4 && units < 8 ? (units + 1) / 2 : smaller(units, 4);
     switch (now) {
-      case 1: gradient_units<1>(x, x_tile, columns, outs, tiles, add, values); break;
-      case 2: gradient_units<2>(x, x_tile, columns, outs, tiles, add, values); break;
-      case 3: gradient_units<3>(x, x_tile, columns, outs, tiles, add, values); break;
-      default: gradient_units<4>(x, x_tile, columns, outs, tiles, add, values); break;
+      case 1: gradient_units<1>(x, x_tile, columns, outs, tiles, add, values, asker); break;
+      case 2: gradient_units<2>(x, x_tile, columns, outs, tiles, add, values, asker); break;
+      case 3: gradient_units<3>(x, x_tile, columns, outs, tiles, add, values, asker); break;
+      default: gradient_units<4>(x, x_tile, columns, outs, tiles, add, values, asker); break;
     }
     units -= now;
     columns += now * BlockIndex::kUnit;

@@ -3,6 +3,7 @@
 
 #include "kernels/block_kernels.h"
 #include "kernels/simd/attention_tile-inl.h"
+#include "kernels/simd/soon-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
 

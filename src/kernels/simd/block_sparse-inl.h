@@ -22,13 +22,14 @@ inline constexpr int kHeldOuts = kLanes == 8 ? 4 : 8;
 
 /// Two vectors of tokens of outs [o, o + kHeldOuts) of a row of tiles.
 [[gnu::always_inline]] inline void forward_outs(const BlockIndex& index, const Slot* weights, const Slot* x,
-                                                int64_t row, int64_t o, Slot* y) {
+                                                int64_t row, int64_t o, Slot* y, SoonAsker& soon) {
   const int64_t begin = index.row_begin[row], count = index.row_count[row];
   Vec sum[kHeldOuts][2] = {};
   for (int64_t first = 0; first < count; first += BlockIndex::kChunk) {
     const Slot* chunk = weights + (begin + first) * kEntrySlots + o * kChunkSlots;
     const int32_t* columns = index.entry_column + begin + first;
     const int64_t meant = smaller(BlockIndex::kChunk, count - first);
+    soon.turn();
     for (int64_t j = 0; j < meant; ++j) {
 #pragma GCC unroll 2
       for (int64_t s = 0; s < kColumnSlots; ++s) {
@@ -52,12 +53,15 @@ inline constexpr int kHeldOuts = kLanes == 8 ? 4 : 8;
   }
 }
 
-inline void block_forward(const BlockIndex& index, const void* weights, const float* x, float* y, int64_t tiles) {
+inline void block_forward(const BlockIndex& index, const void* weights, const float* x, float* y, int64_t tiles,
+                          const Soon& soon) {
+  constexpr int64_t kTurnsPerChunk = kBlockOuts / kHeldOuts * (kTileTokens / (2 * kLanes));
+  SoonAsker asker(soon, tiles * (index.row_begin[index.rows] / BlockIndex::kChunk) * kTurnsPerChunk);
   for (int64_t tile = 0; tile < tiles; ++tile) {
     for (int64_t row = 0; row < index.rows; ++row) {
       for (int64_t o = 0; o < kBlockOuts; o += kHeldOuts) {
         for (int64_t t = 0; t < kTileTokens; t += 2 * kLanes) {
-          forward_outs(index, static_cast<const Slot*>(weights), x + t, row, o, y + t);
+          forward_outs(index, static_cast<const Slot*>(weights), x + t, row, o, y + t, asker);
         }
       }
     }
@@ -99,10 +103,12 @@ inline int64_t transposed_numbers(const BlockIndex& index) {
 
 /// Row after row of tiles: its tokens stay in registers while each of its entries adds to the two ins' sums, so that less is
 /// read from the second-level cache than is multiplied.
-inline void block_backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx) {
+inline void block_backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx,
+                                 const Soon& soon) {
   constexpr int64_t kColumnSums = kBlockIns * kTileTokens;
   Scratch scratch(index.columns * kColumnSums);
   float* sums = scratch.take(index.columns * kColumnSums);
+  SoonAsker asker(soon, index.column_begin[index.columns]);
   __builtin_memset(sums, 0, static_cast<size_t>(index.columns * kColumnSums) * sizeof(float));
   for (int64_t row = 0; row < index.rows; ++row) {
     Vec tokens[kRowSlots][2];
@@ -113,6 +119,7 @@ inline void block_backward_input(const BlockIndex& index, const void* transposed
     }
     const int64_t begin = index.row_begin[row];
     for (int64_t entry = begin; entry < begin + index.row_count[row]; ++entry) {
+      asker.turn();
       const Slot* factors = static_cast<const Slot*>(transposed) + entry * kEntrySlots;
       float* target = sums + index.entry_column[entry] * kColumnSums;
       Vec sum[2][2] = {{load(target), load(target + kLanes)}, {load(target + kTileTokens), load(target + kTileTokens + kLanes)}};
@@ -177,8 +184,11 @@ inline void block_backward_input(const BlockIndex& index, const void* transposed
   store_right(target + kLanes, kTileTokens, sum[0][0][1], sum[0][1][1]);
 }
 
-inline void block_backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx) {
+inline void block_backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx,
+                                 const Soon& soon) {
+  SoonAsker asker(soon, index.columns);
   for (int64_t column = 0; column < index.columns; ++column) {
+    asker.turn();
     for (int64_t t = 0; t < kTileTokens; t += 2 * kLanes) {
       backward_column(index, static_cast<const Slot*>(transposed), dy + t, column, dx + t);
     }

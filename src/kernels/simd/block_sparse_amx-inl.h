@@ -65,11 +65,12 @@ inline void store_row(const float* sums, int64_t y_tile, Slot* y) {
 }
 
 template <int kTiles>
-inline void forward_tiles(const BlockIndex& index, const Slot* weights, const Slot* x, Slot* y) {
+inline void forward_tiles(const BlockIndex& index, const Slot* weights, const Slot* x, Slot* y, const Soon& soon) {
   constexpr int64_t kGathered = BlockIndex::kChunk * kTiles * kTileTokens, kSums = 4 * kBlockOuts * kLanes;
   const int64_t x_tile = index.columns * kTileTokens, y_tile = index.rows * kRowSlots * kTileTokens;
   alignas(64) Slot gathered[2][kGathered];
   alignas(64) float sums[kSums];
+  SoonAsker asker(soon, index.row_begin[index.rows] / BlockIndex::kChunk);
   for (int64_t row = 0; row < index.rows; ++row) {
     const int64_t begin = index.row_begin[row], count = index.row_count[row];
     _tile_zero(0);
@@ -86,6 +87,7 @@ inline void forward_tiles(const BlockIndex& index, const Slot* weights, const Sl
     if (count > 0) gather(0);
     for (int64_t first = 0; first < count; first += BlockIndex::kChunk) {
       if (first + BlockIndex::kChunk < count) gather(first + BlockIndex::kChunk);
+      asker.turn();
       const int64_t odd = first / BlockIndex::kChunk % 2;
       multiply_chunk<kTiles>(weights + (begin + first) * kEntrySlots, gathered[odd], odd);
       settle_memory();
@@ -99,13 +101,14 @@ inline void forward_tiles(const BlockIndex& index, const Slot* weights, const Sl
   }
 }
 
-inline void block_forward(const BlockIndex& index, const void* weights, const float* x, float* y, int64_t tiles) {
+inline void block_forward(const BlockIndex& index, const void* weights, const float* x, float* y, int64_t tiles,
+                          const Soon& soon) {
   const ProductSession session;
   const Slot* packed = static_cast<const Slot*>(weights);
   if (tiles == 2) {
-    forward_tiles<2>(index, packed, x, y);
+    forward_tiles<2>(index, packed, x, y, soon);
   } else {
-    forward_tiles<1>(index, packed, x, y);
+    forward_tiles<1>(index, packed, x, y, soon);
   }
 }
 
@@ -177,7 +180,8 @@ inline void load_outs(const BlockIndex& index, const Slot* dy, int64_t row_pair)
   settle_memory();
 }
 
-inline void block_backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx) {
+inline void block_backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx,
+                                 const Soon& soon) {
   constexpr int64_t kProduct = BlockIndex::kUnit * kBlockIns * kTileTokens;
   const ProductSession session;
   const int64_t ins = index.columns * kBlockIns;
@@ -185,6 +189,7 @@ inline void block_backward_input(const BlockIndex& index, const void* transposed
   float* sums = scratch.take(ins * kTileTokens);
   for (int64_t i = 0; i < ins * kTileTokens; i += kLanes) store(sums + i, Vec{});
   alignas(64) float product[2][kProduct];
+  SoonAsker asker(soon, index.pair_begin[index.row_pairs] / BlockIndex::kUnit);
   for (int64_t row_pair = 0; row_pair < index.row_pairs; ++row_pair) {
     load_outs(index, dy, row_pair);
     const int64_t begin = index.pair_begin[row_pair], count = index.pair_count[row_pair];
@@ -193,6 +198,7 @@ inline void block_backward_input(const BlockIndex& index, const void* transposed
     // A product is added while the next one is under way.
     for (int64_t first = 0; first < count; first += BlockIndex::kUnit, weights += kUnitSlots) {
       float* target = product[first / BlockIndex::kUnit % 2];
+      asker.turn();
       _tile_loadd(4, weights, 64);
       _tile_zero(0);
       _tile_zero(1);
