@@ -1,14 +1,16 @@
 // The weight gradient of block-sparse layers: sums over tokens, so that slots hold pairs of tokens where the table
-// multiplies pairs.
+// multiplies pairs. Lanes are outs, so that nothing is added up across them; numbers of x are broadcast.
 #pragma once
+
+#include <type_traits>
 
 #include "kernels/simd/block_packing-inl.h"
 
 namespace ringflash::kernels::RF_ISA {
 
-/// Outs whose sums stay in registers together, with two ins each.
-inline constexpr int kGradOuts = kLanes == 8 ? 4 : 8;
-typedef float GradOuts __attribute__((vector_size(kGradOuts * sizeof(float))));
+/// Entries whose sums stay in registers together: two ins and all outs of each.
+inline constexpr int kGradEntries = kLanes == 8 ? 3 : 8;
+inline constexpr int kOutVecs = static_cast<int>(kBlockOuts) / kLanes;
 
 /// A column's tokens of a tile: [2 ins][kTokenSlots].
 inline constexpr int64_t kColumnTile = kColumnSlots * kTileTokens;
@@ -29,65 +31,61 @@ inline void block_gather_columns(const BlockIndex& index, const float* x, int64_
   }
 }
 
-/// values[in][out] of outs [o, o + kGradOuts) of one entry. x is its column and `next` the next one's, which is fetched
-/// meanwhile; dy comes as [tile][vector][kGradOuts][lanes].
-[[gnu::always_inline]] inline void gradient_outs(const Slot* x, const Slot* next, const Slot* dy, int64_t tiles, int64_t o,
-                                                 bool add, float* values) {
-  Vec sum[2 * kGradOuts] = {};
-  for (int64_t tile = 0; tile < tiles; ++tile, x += kColumnTile, next += kColumnTile) {
-    for (int64_t i = 0; i < kColumnTile; i += 64 / static_cast<int64_t>(sizeof(Slot))) __builtin_prefetch(next + i);
-    for (int64_t v = 0; v < kTokenVecs; ++v, dy += kGradOuts * kLanes) {
-      const Vec even = load(x + v * kLanes), odd = load(x + kTokenSlots + v * kLanes);
+/// values[entry][2 ins][16 outs] (+)= for kEntries entries side by side, whose columns begin at x + columns[entry] * column.
+template <int kEntries>
+inline void gradient_entries(const Slot* x, int64_t column, const int32_t* columns, const Slot* outs, int64_t tiles,
+                             bool add, float* values, SoonAsker& soon) {
+  const Slot* ins[kEntries];
+  for (int e = 0; e < kEntries; ++e) ins[e] = x + columns[e] * column;
+  Vec sum[kEntries][2][kOutVecs] = {};
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    soon.turn();
+    const int64_t place = tile * kColumnTile;
+    for (int64_t s = 0; s < kTokenSlots; ++s, outs += kBlockOuts) {
+      Vec out[kOutVecs];
+#pragma GCC unroll 2
+      for (int v = 0; v < kOutVecs; ++v) out[v] = load(outs + v * kLanes);
 #pragma GCC unroll 8
-      for (int k = 0; k < kGradOuts; ++k) {
-        const Vec out = load(dy + k * kLanes);
-        sum[k] = multiply_add(out, even, sum[k]);
-        sum[kGradOuts + k] = multiply_add(out, odd, sum[kGradOuts + k]);
+      for (int e = 0; e < kEntries; ++e) {
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; ++i) {
+          const Vec in = broadcast_slot(ins[e] + place + i * kTokenSlots + s);
+#pragma GCC unroll 2
+          for (int v = 0; v < kOutVecs; ++v) sum[e][i][v] = multiply_add(out[v], in, sum[e][i][v]);
+        }
       }
     }
   }
-  float totals[2 * kGradOuts];
-  sum_each<2 * kGradOuts>(sum, totals);
-  for (int i = 0; i < 2; ++i) {
-    float* target = values + i * kBlockOuts + o;
-    GradOuts all, before;
-    __builtin_memcpy(&all, totals + i * kGradOuts, sizeof all);
-    if (add) {
-      __builtin_memcpy(&before, target, sizeof before);
-      all += before;
+#pragma GCC unroll 8
+  for (int e = 0; e < kEntries; ++e) {
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kOutVecs; ++v, values += kLanes) {
+        store(values, add ? load(values) + sum[e][i][v] : sum[e][i][v]);
+      }
     }
-    __builtin_memcpy(target, &all, sizeof all);
   }
 }
 
 inline void block_backward_weight(const BlockIndex& index, const float* x, const float* dy, int64_t tiles,
                                   int64_t row, bool add, float* values, const Soon& soon) {
-  const int64_t dy_tile = index.rows * kRowSlots * kTileTokens;
-  Scratch scratch(tiles * kBlockOuts * kTokenSlots);
-  Slot* outs = scratch.take(tiles * kBlockOuts * kTokenSlots);
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    for (int64_t v = 0; v < kTokenVecs; ++v) {
-      for (int64_t o = 0; o < kBlockOuts; o += 2) {
-        Slot* target = outs + ((o / kGradOuts * tiles + tile) * kTokenVecs + v) * kGradOuts * kLanes + o % kGradOuts * kLanes;
-        Vec even, odd;
-        split_features(dy + tile * dy_tile + (row * kBlockOuts + o) / kSlotNumbers * kTileTokens, v, even, odd);
-        store(target, even);
-        store(target + kLanes, odd);
-      }
-    }
-  }
-  const int64_t begin = index.row_begin[row], end = begin + index.row_count[row];
-  const auto column_of = [&](int64_t entry) { return x + index.entry_column[entry] * tiles * kColumnTile; };
-  // Outs outermost: their tokens stay in the first-level cache for all columns.
-  SoonAsker asker(soon, (end - begin) * (kBlockOuts / kGradOuts));
-  for (int64_t o = 0; o < kBlockOuts; o += kGradOuts) {
-    const Slot* these = outs + o * tiles * kTokenSlots;
-    for (int64_t entry = begin; entry < end; ++entry) {
-      const int64_t next = entry + 1 < end ? entry + 1 : begin;
-      asker.turn();
-      gradient_outs(column_of(entry), column_of(next), these, tiles, o, add, values + entry * kBlockIns * kBlockOuts);
-    }
-  }
+  Scratch scratch(tiles * kTokenSlots * kBlockOuts);
+  Slot* outs = scratch.take(tiles * kTokenSlots * kBlockOuts);
+  gather_outs(dy + row * kRowSlots * kTileTokens, index.rows * kRowSlots * kTileTokens, tiles, outs);
+  const int32_t* columns = index.entry_column + index.row_begin[row];
+  values += index.row_begin[row] * kBlockIns * kBlockOuts;
+  const int64_t count = index.row_count[row], column = tiles * kColumnTile;
+  SoonAsker asker(soon, (count + kGradEntries - 1) / kGradEntries * tiles);
+  int64_t entry = 0;
+  const auto add_entries = [&]<int kEntries>(std::integral_constant<int, kEntries>) {
+    gradient_entries<kEntries>(x, column, columns + entry, outs, tiles, add, values + entry * kBlockIns * kBlockOuts, asker);
+    entry += kEntries;
+  };
+  // Where a chunk holds whole groups, the last one may hold entries that mean nothing.
+  const int64_t whole = BlockIndex::kChunk % kGradEntries == 0 ? count : count / kGradEntries * kGradEntries;
+  while (entry < whole) add_entries(std::integral_constant<int, kGradEntries>());
+  while (entry < count) add_entries(std::integral_constant<int, 1>());
 }
 
 }  // namespace ringflash::kernels::RF_ISA

@@ -5,18 +5,6 @@
 
 namespace ringflash::kernels::RF_ISA {
 
-/// The outs of a row as right factors, [tile][16 token pairs][16 outs].
-inline void gather_outs(const Slot* dy, int64_t dy_tile, int64_t tiles, Slot* outs) {
-  for (int64_t tile = 0; tile < tiles; ++tile, dy += dy_tile) {
-    Vec square[kLanes];
-    for (int64_t o = 0; o < kBlockOuts; o += 2) {
-      split_features(dy + o / 2 * kTileTokens, 0, square[o], square[o + 1]);
-    }
-    transpose(square);
-    for (int k = 0; k < kLanes; ++k, outs += kLanes) store(outs, square[k]);
-  }
-}
-
 /// Copies a unit's features: [16 ins][16 token pairs].
 [[gnu::always_inline]] inline void gather_ins(const Slot* x, const int32_t* columns, Slot* ins) {
 #pragma GCC unroll 8

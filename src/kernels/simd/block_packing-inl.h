@@ -87,4 +87,20 @@ inline constexpr int64_t kTokenVecs = kTokenSlots / kLanes;
 #endif
 }
 
+/// The outs of a row of tiles of W, [tile][kTokenSlots][16 outs].
+inline void gather_outs(const Slot* dy, int64_t dy_tile, int64_t tiles, Slot* outs) {
+  for (int64_t tile = 0; tile < tiles; ++tile, dy += dy_tile, outs += kTokenSlots * kBlockOuts) {
+    for (int64_t v = 0; v < kTokenVecs; ++v) {
+      for (int64_t first = 0; first < kBlockOuts; first += kLanes) {
+        Vec square[kLanes];
+        for (int o = 0; o < kLanes; o += 2) {
+          split_features(dy + (first + o) / kSlotNumbers * kTileTokens, v, square[o], square[o + 1]);
+        }
+        transpose(square);
+        for (int k = 0; k < kLanes; ++k) store(outs + (v * kLanes + k) * kBlockOuts + first, square[k]);
+      }
+    }
+  }
+}
+
 }  // namespace ringflash::kernels::RF_ISA

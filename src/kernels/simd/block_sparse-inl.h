@@ -57,16 +57,15 @@ inline void block_forward(const BlockIndex& index, const void* weights, const fl
                           const Soon& soon) {
   constexpr int64_t kTurnsPerChunk = kBlockOuts / kHeldOuts * (kTileTokens / (2 * kLanes));
   SoonAsker asker(soon, tiles * (index.row_begin[index.rows] / BlockIndex::kChunk) * kTurnsPerChunk);
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    for (int64_t row = 0; row < index.rows; ++row) {
+  const int64_t x_tile = index.columns * kColumnSlots * kTileTokens, y_tile = index.rows * kRowSlots * kTileTokens;
+  for (int64_t row = 0; row < index.rows; ++row) {
+    for (int64_t tile = 0; tile < tiles; ++tile) {
       for (int64_t o = 0; o < kBlockOuts; o += kHeldOuts) {
         for (int64_t t = 0; t < kTileTokens; t += 2 * kLanes) {
-          forward_outs(index, static_cast<const Slot*>(weights), x + t, row, o, y + t, asker);
+          forward_outs(index, static_cast<const Slot*>(weights), x + tile * x_tile + t, row, o, y + tile * y_tile + t, asker);
         }
       }
     }
-    x += index.columns * kColumnSlots * kTileTokens;
-    y += index.rows * kRowSlots * kTileTokens;
   }
 }
 
