@@ -98,45 +98,63 @@ inline int64_t transposed_numbers(const BlockIndex& index) {
   return index.row_begin[index.rows] * kBlockOuts * kBlockIns;
 }
 
-#if defined(RF_BF16)
+/// Vectors of a tile's tokens.
+inline constexpr int kTileVectors = static_cast<int>(kTileTokens) / kLanes;
 
-/// Row after row of tiles: its tokens stay in registers while each of its entries adds to the two ins' sums, so that less is
-/// read from the second-level cache than is multiplied.
+/// One row of tiles, whose tokens are `outs`: each of its entries adds to the sums of its two ins, so that less is read from the
+/// second-level cache than is multiplied.
+[[gnu::always_inline]] inline void backward_row(const BlockIndex& index, const Slot* transposed, int64_t row, const Slot* outs,
+                                                float* sums, SoonAsker& soon) {
+  constexpr bool kHeld = kRowSlots * kTileVectors <= 16;  // in registers
+  const auto tokens_of = [outs](int64_t s, int v) __attribute__((always_inline)) { return load(outs + s * kTileTokens + v * kLanes); };
+  [[maybe_unused]] Vec held[kHeld ? kRowSlots : 1][kTileVectors];
+  if constexpr (kHeld) {
+#pragma GCC unroll 8
+    for (int64_t s = 0; s < kRowSlots; ++s) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVectors; ++v) held[s][v] = tokens_of(s, v);
+    }
+  }
+  const int64_t begin = index.row_begin[row];
+  for (int64_t entry = begin; entry < begin + index.row_count[row]; ++entry) {
+    soon.turn();
+    const Slot* factors = transposed + entry * kEntrySlots;
+    float* target = sums + index.entry_column[entry] * kBlockIns * kTileTokens;
+    Vec sum[kBlockIns][kTileVectors];
+#pragma GCC unroll 2
+    for (int i = 0; i < kBlockIns; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVectors; ++v) sum[i][v] = load(target + i * kTileTokens + v * kLanes);
+    }
+#pragma GCC unroll 16
+    for (int64_t s = 0; s < kRowSlots; ++s) {
+      Vec factor[kBlockIns];
+#pragma GCC unroll 2
+      for (int i = 0; i < kBlockIns; ++i) factor[i] = broadcast_slot(factors + i * kRowSlots + s);
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVectors; ++v) {
+        const Vec tokens = kHeld ? held[kHeld ? s : 0][v] : tokens_of(s, v);
+#pragma GCC unroll 2
+        for (int i = 0; i < kBlockIns; ++i) sum[i][v] = multiply_add(tokens, factor[i], sum[i][v]);
+      }
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < kBlockIns; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVectors; ++v) store(target + i * kTileTokens + v * kLanes, sum[i][v]);
+    }
+  }
+}
+
 inline void block_backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx,
                                  const Soon& soon) {
   constexpr int64_t kColumnSums = kBlockIns * kTileTokens;
   Scratch scratch(index.columns * kColumnSums);
   float* sums = scratch.take(index.columns * kColumnSums);
-  SoonAsker asker(soon, index.column_begin[index.columns]);
   __builtin_memset(sums, 0, static_cast<size_t>(index.columns * kColumnSums) * sizeof(float));
+  SoonAsker asker(soon, index.column_begin[index.columns]);
   for (int64_t row = 0; row < index.rows; ++row) {
-    Vec tokens[kRowSlots][2];
-#pragma GCC unroll 8
-    for (int64_t s = 0; s < kRowSlots; ++s) {
-      tokens[s][0] = load(dy + (row * kRowSlots + s) * kTileTokens);
-      tokens[s][1] = load(dy + (row * kRowSlots + s) * kTileTokens + kLanes);
-    }
-    const int64_t begin = index.row_begin[row];
-    for (int64_t entry = begin; entry < begin + index.row_count[row]; ++entry) {
-      asker.turn();
-      const Slot* factors = static_cast<const Slot*>(transposed) + entry * kEntrySlots;
-      float* target = sums + index.entry_column[entry] * kColumnSums;
-      Vec sum[2][2] = {{load(target), load(target + kLanes)}, {load(target + kTileTokens), load(target + kTileTokens + kLanes)}};
-#pragma GCC unroll 8
-      for (int64_t s = 0; s < kRowSlots; ++s) {
-#pragma GCC unroll 2
-        for (int i = 0; i < 2; ++i) {
-          const Vec factor = broadcast_slot(factors + i * kRowSlots + s);
-          sum[i][0] = multiply_add(tokens[s][0], factor, sum[i][0]);
-          sum[i][1] = multiply_add(tokens[s][1], factor, sum[i][1]);
-        }
-      }
-#pragma GCC unroll 2
-      for (int i = 0; i < 2; ++i) {
-        store(target + i * kTileTokens, sum[i][0]);
-        store(target + i * kTileTokens + kLanes, sum[i][1]);
-      }
-    }
+    backward_row(index, static_cast<const Slot*>(transposed), row, dy + row * kRowSlots * kTileTokens, sums, asker);
   }
   for (int64_t column = 0; column < index.columns; ++column) {
     const float* sum = sums + column * kColumnSums;
@@ -146,54 +164,5 @@ inline void block_backward_input(const BlockIndex& index, const void* transposed
     }
   }
 }
-
-#else
-
-/// Two vectors of tokens of one column. Several sums run side by side, or each would wait for the one before.
-[[gnu::always_inline]] inline void backward_column(const BlockIndex& index, const Slot* transposed, const Slot* dy,
-                                                   int64_t column, Slot* dx) {
-  constexpr int kPhases = kLanes == 8 ? 2 : 4;
-  Vec sum[kPhases][2][2] = {};
-  for (int64_t k = index.column_begin[column]; k < index.column_begin[column + 1]; ++k) {
-    const Slot* factors = transposed + index.column_entry[k] * kEntrySlots;
-    const Slot* tokens = dy + index.column_row[k] * kRowSlots * kTileTokens;
-#pragma GCC unroll 16
-    for (int64_t s = 0; s < kRowSlots; ++s) {
-      const Vec first = load(tokens + s * kTileTokens), second = load(tokens + s * kTileTokens + kLanes);
-      Vec(&phase)[2][2] = sum[s % kPhases];
-#pragma GCC unroll 2
-      for (int i = 0; i < 2; ++i) {
-        Vec factor = broadcast_slot(factors + i * kRowSlots + s);
-        keep_in_register(factor);
-        phase[i][0] = multiply_add(first, factor, phase[i][0]);
-        phase[i][1] = multiply_add(second, factor, phase[i][1]);
-      }
-    }
-  }
-#pragma GCC unroll 4
-  for (int phase = 1; phase < kPhases; ++phase) {
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; ++i) {
-      sum[0][i][0] += sum[phase][i][0];
-      sum[0][i][1] += sum[phase][i][1];
-    }
-  }
-  Slot* target = dx + column * kColumnSlots * kTileTokens;
-  store_right(target, kTileTokens, sum[0][0][0], sum[0][1][0]);
-  store_right(target + kLanes, kTileTokens, sum[0][0][1], sum[0][1][1]);
-}
-
-inline void block_backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx,
-                                 const Soon& soon) {
-  SoonAsker asker(soon, index.columns);
-  for (int64_t column = 0; column < index.columns; ++column) {
-    asker.turn();
-    for (int64_t t = 0; t < kTileTokens; t += 2 * kLanes) {
-      backward_column(index, static_cast<const Slot*>(transposed), dy + t, column, dx + t);
-    }
-  }
-}
-
-#endif
 
 }  // namespace ringflash::kernels::RF_ISA
