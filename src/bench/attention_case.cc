@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ceil_div.h"
 #include "base/rng.h"
 
 namespace ringflash::bench {
@@ -62,7 +63,7 @@ AttentionInputs::AttentionInputs(const AttentionCase& attention, int64_t tokens,
 void fill_normal(AlignedVector<float>& values, uint64_t seed, Executor& executor) {
   constexpr int64_t kBlock = 1 << 16;
   const auto count = std::ssize(values);
-  executor.for_each((count + kBlock - 1) / kBlock, [&](int64_t block) {
+  executor.for_each(ceil_div(count, kBlock), [&](int64_t block) {
     Rng rng(Rng(seed + static_cast<uint64_t>(block)).next());
     const auto first = values.begin() + block * kBlock;
     std::generate(first, first + std::min(kBlock, count - block * kBlock),

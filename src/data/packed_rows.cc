@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/ceil_div.h"
 #include "base/rng.h"
 
 namespace ringflash {
@@ -37,7 +38,7 @@ PackedRows::PackedRows(const TokenDataset& dataset, int64_t length, uint64_t see
 }
 
 int64_t PackedRows::rows_per_epoch() const {
-  return (dataset_.tokens() + length_ - 1) / length_;
+  return ceil_div(dataset_.tokens(), length_);
 }
 
 const PackedRows::Order& PackedRows::order(int64_t epoch) const {
@@ -46,7 +47,7 @@ const PackedRows::Order& PackedRows::order(int64_t epoch) const {
   }
   auto made = std::make_shared<Order>();
   made->documents = numbers(dataset_.documents());
-  made->first_row = (epoch * dataset_.tokens() + length_ - 1) / length_;
+  made->first_row = ceil_div(epoch * dataset_.tokens(), length_);
   const int64_t end_row = (epoch + 1) * dataset_.tokens() / length_;
   made->rows = numbers(std::max<int64_t>(0, end_row - made->first_row));
   if (shuffle_) {

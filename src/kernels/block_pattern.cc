@@ -2,13 +2,15 @@
 
 #include <limits>
 
+#include "base/ceil_div.h"
+
 namespace ringflash::kernels {
 namespace {
 
 /// Fills a list up to a multiple of `size`.
 void fill_up(std::vector<int32_t>& list, int64_t size) {
   const auto count = static_cast<int64_t>(list.size());
-  list.resize((count + size - 1) / size * size, 0);
+  list.resize(round_up(count, size), 0);
 }
 
 int32_t length(const std::vector<int32_t>& list) { return static_cast<int32_t>(list.size()); }

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/aligned.h"
+#include "base/ceil_div.h"
 
 namespace ringflash::kernels {
 namespace {
@@ -43,7 +44,7 @@ template <typename Multiply>
 void multiply_tiles(const BlockInput& x, const Side& in, const BlockOutput& y, const Side& out, int64_t together,
                     Executor& executor, const Multiply& multiply) {
   const int64_t tiles = token_tiles(in.tokens);
-  executor.for_each((tiles + together - 1) / together, [&](int64_t task) {
+  executor.for_each(ceil_div(tiles, together), [&](int64_t task) {
     const int64_t first = task * together, count = std::min(together, tiles - first);
     float* from = x.packed + first * in.tile_slots();
     for (int64_t i = 0; i < count && x.rows != nullptr; ++i) in.pack(x.rows, first + i, from + i * in.tile_slots());
@@ -73,7 +74,7 @@ void scatter_row(const BlockIndex& index, const float* values, int64_t row, floa
 
 void gather_columns(const BlockIndex& index, const float* x, int64_t tiles, const Table& table, Executor& executor,
                     float* columns) {
-  executor.for_each((index.columns + kGatheredColumns - 1) / kGatheredColumns, [&](int64_t task) {
+  executor.for_each(ceil_div(index.columns, kGatheredColumns), [&](int64_t task) {
     const int64_t begin = task * kGatheredColumns, end = std::min(begin + kGatheredColumns, index.columns);
     table.block.gather_columns(index, x, tiles, begin, end, columns);
   });

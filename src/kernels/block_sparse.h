@@ -2,6 +2,7 @@
 // depend on how many threads there are.
 #pragma once
 
+#include "base/ceil_div.h"
 #include "base/executor.h"
 #include "kernels/block_pattern.h"
 #include "kernels/kernels.h"
@@ -9,7 +10,7 @@
 namespace ringflash::kernels {
 
 constexpr int64_t token_tiles(int64_t tokens) {
-  return (tokens + kTileTokens - 1) / kTileTokens;
+  return ceil_div(tokens, kTileTokens);
 }
 
 /// Slots of `width` numbers of a table.

@@ -3,14 +3,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/ceil_div.h"
 #include "base/check.h"
 
 namespace ringflash::kernels {
 namespace {
-
-int64_t round_up(int64_t count, int64_t multiple) {
-  return (count + multiple - 1) / multiple * multiple;
-}
 
 int64_t element_bytes(KeyType type) {
   switch (type) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/ceil_div.h"
 #include "base/check.h"
 
 namespace ringflash::kernels {
@@ -82,7 +83,7 @@ void PageIndex::choose(std::span<const float> query, int64_t pages, int64_t budg
   std::vector<float> scores(static_cast<size_t>(pages));
   std::vector<int32_t> best(static_cast<size_t>(groups));
   std::iota(best.begin(), best.end(), 0);
-  const int64_t wanted = (2 * budget + kGroup - 1) / kGroup;
+  const int64_t wanted = ceil_div(2 * budget, kGroup);
   if (groups > wanted) {
     for (const int32_t group : best) {
       scores[static_cast<size_t>(group)] =

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/ceil_div.h"
 #include "base/check.h"
 #include "kernels/ring_attention.h"
 #include "kernels/ring_blocks.h"
@@ -19,7 +20,7 @@ struct KeyGrad {
   AlignedVector<float> dk, dv;
 
   void resize(int64_t keys, int64_t padded) {
-    const int64_t rows = (keys + kBlockKeys - 1) / kBlockKeys * kBlockKeys;
+    const int64_t rows = round_up(keys, kBlockKeys);
     dk.resize(static_cast<size_t>(rows * padded));
     dv.resize(dk.size());
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/ceil_div.h"
 #include "base/check.h"
 
 namespace ringflash::kernels {
@@ -77,7 +78,7 @@ std::vector<Segment> cut_segments(const AttentionShape& shape, std::span<const D
   std::vector<Segment> segments;
   for (size_t d = 0; d < documents.size(); ++d) {
     const int64_t tokens = documents[d].tokens(), first = documents[d].first_query(shape);
-    const int64_t length = std::max(least, (tokens - first + most - 1) / most);
+    const int64_t length = std::max(least, ceil_div(tokens - first, most));
     for (int64_t begin = first; begin < tokens; begin += length) {
       segments.push_back({.document = d, .begin = begin, .end = std::min(begin + length, tokens)});
     }

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/ceil_div.h"
 #include "base/check.h"
 
 namespace ringflash::kernels {
@@ -231,7 +232,7 @@ std::vector<HeadKeys> make_head_keys(const AttentionInputs& in, std::span<const 
                                      bool backward, Executor& executor) {
   std::vector<HeadKeys> keys;
   for (const DocumentHead& document : documents) keys.push_back(empty_head_keys(in, document, backward));
-  const int64_t runs = (longest(documents) + kPackTokens - 1) / kPackTokens;
+  const int64_t runs = ceil_div(longest(documents), kPackTokens);
   executor.for_each(std::ssize(documents) * (runs + 1), [&](int64_t task) {
     const auto d = static_cast<size_t>(task / (runs + 1));
     const int64_t begin = task % (runs + 1) * kPackTokens;

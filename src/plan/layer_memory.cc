@@ -18,8 +18,6 @@ constexpr double kSparseEnough = 0.4;
 constexpr int64_t kLeastSegmentTokens = 1024;
 constexpr int64_t kMostSegments = 8;
 
-int64_t round_up(int64_t x, int64_t granule) { return (x + granule - 1) / granule * granule; }
-
 WeightMemory weight_memory(const TrainingSetup& setup, const Product& product) {
   const auto& [kind, pattern, out, in, rank, owned] = product;
   const SparsityConfig& sparsity = setup.model.sparsity;

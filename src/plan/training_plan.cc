@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ceil_div.h"
 #include "kernels/dynamic_map.h"
 #include "model/tensors.h"
 #include "plan/layer_macs.h"
@@ -40,7 +41,7 @@ bool may_have_coded_moments(const std::string& name, int64_t dimensions, int64_t
 
 int64_t moment_bytes(const std::string& name, int64_t dimensions, int64_t numbers, int64_t optimizer_bits) {
   if (optimizer_bits != 8 || !may_have_coded_moments(name, dimensions, numbers)) return 2 * numbers * kFloat;
-  const int64_t blocks = (numbers + kernels::kMomentBlock - 1) / kernels::kMomentBlock;
+  const int64_t blocks = ceil_div(numbers, kernels::kMomentBlock);
   return 2 * (numbers + blocks * kFloat);
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/ceil_div.h"
 #include "base/check.h"
 #include "train/torch_headers.h"
 
@@ -15,10 +16,6 @@ using torch::Tensor;
 /// Units are what stays or goes: single weights in groups of 64, or tiles in strips. A matrix [rows, per
 /// group] of them stands for a weight [out, in]; units beyond its edge score below all others.
 constexpr double kBeyond = -1;
-
-int64_t round_up(int64_t x, int64_t granule) {
-  return (x + granule - 1) / granule * granule;
-}
 
 Tensor pad(const Tensor& x, int64_t rows, int64_t columns, double value) {
   return torch::constant_pad_nd(x, {0, columns - x.size(1), 0, rows - x.size(0)}, value);

@@ -1,5 +1,6 @@
 #include "train/moments8.h"
 
+#include "base/ceil_div.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -14,7 +15,7 @@ Tensor map_tensor(const kernels::DynamicMap& map, torch::Device device) {
 }  // namespace
 
 int64_t moment_blocks(int64_t numbers) {
-  return (numbers + kernels::kMomentBlock - 1) / kernels::kMomentBlock;
+  return ceil_div(numbers, kernels::kMomentBlock);
 }
 
 Tensor decode_moment(const Tensor& codes, const Tensor& scales, const kernels::DynamicMap& map) {

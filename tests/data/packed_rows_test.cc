@@ -1,3 +1,4 @@
+#include "base/ceil_div.h"
 #include "data/packed_rows.h"
 
 #include <gtest/gtest.h>
@@ -60,7 +61,7 @@ TEST_F(PackedRowsTest, KeepsTheDatasetsOrderUnshuffled) {
   const TokenDataset data = dataset();
   const PackedRows rows(data, kLength, 1, false);
   const int64_t count = rows.rows_per_epoch();
-  EXPECT_EQ(count, (data.tokens() + kLength - 1) / kLength);
+  EXPECT_EQ(count, ceil_div(data.tokens(), kLength));
   const PackedBatch batch = rows.batch(0, count);
   std::vector<int32_t> expected;
   for (const auto& document : documents_) expected.insert(expected.end(), document.begin(), document.end());

@@ -1,259 +1,16 @@
 // attend and attend_backward of every table against softmax written out in double over lists of visible keys.
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <limits>
 #include <string>
 
-#include "kernels/attention_cases.h"
-#include "kernels/guarded_buffer.h"
-#include "kernels/kernels.h"
-#include "kernels/packed_keys.h"
+#include "base/ceil_div.h"
+#include "kernels/attention_problem.h"
 
 namespace ringflash::testing {
 namespace {
 
-using kernels::KeySpan;
 using kernels::KeySpanGrad;
-using kernels::KeyType;
-using kernels::PackedKeys;
 using kernels::Table;
-
-/// Rows `stride` apart with NaN between them, behind canaries: what may be read is finite, the rest shows.
-struct Rows {
-  Rows(int64_t count, int64_t row_width, int64_t row_stride, Rng& rng)
-      : width(row_width),
-        stride(row_stride),
-        buffer(static_cast<size_t>(count > 0 ? (count - 1) * stride + width : 0)) {
-    for (int64_t row = 0; row < count; ++row) {
-      for (int64_t i = 0; i < width; ++i) at(row, i) = static_cast<float>(rng.normal());
-    }
-  }
-
-  float& at(int64_t row, int64_t i) { return buffer.data()[row * stride + i]; }
-  double at(int64_t row, int64_t i) const { return static_cast<double>(buffer.data()[row * stride + i]); }
-  /// The rows without what lies between them.
-  std::vector<float> values() const {
-    std::vector<float> result;
-    for (size_t row = 0; row < buffer.size(); row += static_cast<size_t>(stride)) {
-      result.insert(result.end(), buffer.data() + row, buffer.data() + row + width);
-    }
-    return result;
-  }
-
-  int64_t width, stride;
-  GuardedBuffer buffer;
-};
-
-struct SpanSpec {
-  int64_t count;
-  int64_t visible;
-  bool bias, global;
-  int64_t begin = 0;
-  bool query_bias = false;
-};
-
-struct Spec {
-  int64_t tokens, heads, head_dim;
-  std::vector<SpanSpec> spans;
-  double scale_factor = 1.0;  ///< times 1 / sqrt(head_dim)
-};
-
-/// All tensors of one call, of numbers that the key type represents. Query rows are tokens times heads.
-struct Problem {
-  Problem(const Spec& specification, KeyType key_type)
-      : spec(specification),
-        type(key_type),
-        q(rows(), spec.head_dim, spec.head_dim + 3, rng),
-        q_global(rows(), spec.head_dim, spec.head_dim + 3, rng),
-        dout(rows(), spec.head_dim, spec.head_dim + 1, rng),
-        scale(static_cast<float>(spec.scale_factor / std::sqrt(static_cast<double>(spec.head_dim)))) {
-    for (const SpanSpec& span : spec.spans) {
-      k.emplace_back(span.count, spec.head_dim, spec.head_dim + 5, rng);
-      v.emplace_back(span.count, spec.head_dim, spec.head_dim + 2, rng);
-      bias.emplace_back(span.count, 1, 1, rng);
-      query_bias.emplace_back(spec.tokens, 1, 1, rng);
-    }
-    if (type == KeyType::kBf16) {
-      for (Rows* x : {&q, &q_global, &dout}) round_to_bf16(*x);
-      for (Rows& x : k) round_to_bf16(x);
-      for (Rows& x : v) round_to_bf16(x);
-    }
-    for (size_t i = 0; i < spec.spans.size(); ++i) {
-      packed.push_back(pack(k[i], v[i], spec.spans[i].count));
-      swapped.push_back(pack(v[i], k[i], spec.spans[i].count));
-    }
-  }
-
-  static void round_to_bf16(Rows& x) {
-    for (size_t row = 0; row < x.buffer.size(); row += static_cast<size_t>(x.stride)) {
-      for (int64_t i = 0; i < x.width; ++i) {
-        float& value = x.buffer.data()[static_cast<int64_t>(row) + i];
-        value = to_float(to_bf16(value));
-      }
-    }
-  }
-
-  PackedKeys pack(Rows& keys, Rows& values, int64_t count) const {
-    PackedKeys result(type, spec.head_dim);
-    result.resize(count);
-    for (int64_t j = 0; j < count; ++j) result.set(j, &keys.at(j, 0), &values.at(j, 0));
-    return result;
-  }
-
-  int64_t rows() const { return spec.tokens * spec.heads; }
-  kernels::QueryBlock queries() const {
-    return {.q = q.buffer.data(),
-            .q_global = q_global.buffer.data(),
-            .tokens = spec.tokens,
-            .heads = spec.heads,
-            .head_dim = spec.head_dim,
-            .token_stride = q.stride * spec.heads,
-            .global_token_stride = q_global.stride * spec.heads,
-            .head_stride = q.stride,
-            .scale = scale};
-  }
-  std::vector<KeySpan> spans() const {
-    std::vector<KeySpan> result;
-    for (size_t i = 0; i < spec.spans.size(); ++i) {
-      const SpanSpec& span = spec.spans[i];
-      result.push_back({.rows = packed[i].rows(),
-                        .swapped = swapped[i].rows(),
-                        .bias = span.bias ? bias[i].buffer.data() : nullptr,
-                        .query_bias = span.query_bias ? query_bias[i].buffer.data() : nullptr,
-                        .begin = span.begin,
-                        .end = span.count,
-                        .visible = span.visible,
-                        .window = 0,
-                        .global = span.global});
-    }
-    return result;
-  }
-
-  Spec spec;
-  KeyType type;
-  Rng rng{5};
-  Rows q, q_global, dout;
-  float scale;
-  std::vector<Rows> k, v, bias, query_bias;
-  std::vector<PackedKeys> packed, swapped;
-};
-
-struct Expected {
-  std::vector<double> out, lse, dq, dq_global;
-  std::vector<std::vector<double>> dk, dv, dbias, dquery_bias;
-  double key_mass = 0;
-};
-
-struct VisibleKey {
-  size_t span;
-  int64_t j;
-  double p;
-};
-
-/// The softmax of one query row over everything it sees; sets its lse.
-std::vector<VisibleKey> softmax(const Problem& problem, int64_t row, double& lse) {
-  std::vector<VisibleKey> keys;
-  double maximum = -std::numeric_limits<double>::infinity(), total = 0;
-  for (size_t s = 0; s < problem.spec.spans.size(); ++s) {
-    const SpanSpec& span = problem.spec.spans[s];
-    const int64_t t = row / problem.spec.heads;
-    for (int64_t j = span.begin; j < span.count; ++j) {
-      if (j >= span.visible + t) continue;
-      double logit = span.bias ? problem.bias[s].at(j, 0) : 0.0;
-      if (span.query_bias) logit += problem.query_bias[s].at(t, 0);
-      for (int64_t i = 0; i < problem.spec.head_dim; ++i) {
-        logit += static_cast<double>(problem.scale) *
-                 (span.global ? problem.q_global : problem.q).at(row, i) * problem.k[s].at(j, i);
-      }
-      keys.push_back({s, j, logit});
-      maximum = std::max(maximum, logit);
-    }
-  }
-  for (VisibleKey& key : keys) total += (key.p = std::exp(key.p - maximum));
-  for (VisibleKey& key : keys) key.p /= total;
-  lse = maximum + std::log(total);
-  return keys;
-}
-
-void add_row(const Problem& problem, int64_t row, Expected& expected) {
-  const int64_t d = problem.spec.head_dim;
-  const auto at = [](int64_t i) { return static_cast<size_t>(i); };
-  const auto scale = static_cast<double>(problem.scale);
-  const std::vector<VisibleKey> keys = softmax(problem, row, expected.lse[at(row)]);
-  double mean_dp = 0;
-  for (const VisibleKey& key : keys) {
-    for (int64_t i = 0; i < d; ++i) {
-      const double weighted = key.p * problem.v[key.span].at(key.j, i);
-      expected.out[at(row * d + i)] += weighted;
-      mean_dp += weighted * problem.dout.at(row, i);
-    }
-  }
-  for (const VisibleKey& key : keys) {
-    const bool global = problem.spec.spans[key.span].global;
-    double dp = 0;
-    for (int64_t i = 0; i < d; ++i) dp += problem.dout.at(row, i) * problem.v[key.span].at(key.j, i);
-    const double dlogit = key.p * (dp - mean_dp);
-    for (int64_t i = 0; i < d; ++i) {
-      const double q = (global ? problem.q_global : problem.q).at(row, i);
-      (global ? expected.dq_global : expected.dq)[at(row * d + i)] +=
-          scale * dlogit * problem.k[key.span].at(key.j, i);
-      expected.dk[key.span][at(key.j * d + i)] += scale * dlogit * q;
-      expected.dv[key.span][at(key.j * d + i)] += key.p * problem.dout.at(row, i);
-    }
-    if (problem.spec.spans[key.span].bias) expected.dbias[key.span][at(key.j)] += dlogit;
-    if (problem.spec.spans[key.span].query_bias) {
-      expected.dquery_bias[key.span][at(row / problem.spec.heads)] += dlogit;
-    }
-  }
-}
-
-Expected solve(const Problem& problem) {
-  const auto size = static_cast<size_t>(problem.rows() * problem.spec.head_dim);
-  Expected expected;
-  expected.out = expected.dq = expected.dq_global = std::vector<double>(size);
-  expected.lse.resize(static_cast<size_t>(problem.rows()));
-  std::vector<std::vector<double>> mass;
-  for (const SpanSpec& span : problem.spec.spans) {
-    expected.dk.emplace_back(static_cast<size_t>(span.count * problem.spec.head_dim));
-    expected.dv.emplace_back(expected.dk.back());
-    expected.dbias.emplace_back(static_cast<size_t>(span.count));
-    expected.dquery_bias.emplace_back(static_cast<size_t>(problem.spec.tokens));
-    mass.emplace_back(expected.dbias.back());
-  }
-  for (int64_t row = 0; row < problem.rows(); ++row) {
-    add_row(problem, row, expected);
-    double lse = 0;
-    for (const VisibleKey& key : softmax(problem, row, lse)) {
-      double& sum = mass[key.span][static_cast<size_t>(key.j)];
-      expected.key_mass = std::max(expected.key_mass, sum += key.p);
-    }
-  }
-  return expected;
-}
-
-AttentionTolerances tolerances(const Problem& problem, const Expected& expected) {
-  const int64_t d = problem.spec.head_dim;
-  AttentionMagnitudes m{};
-  m.head_dim = d;
-  m.key_mass = expected.key_mass;
-  for (const Rows* q : {&problem.q, &problem.q_global}) {
-    m.q_norm = std::max(m.q_norm, problem.spec.scale_factor * largest_norm(q->values(), d));
-    m.q_max = std::max(m.q_max, problem.spec.scale_factor * largest(q->values()));
-  }
-  m.dout_norm = largest_norm(problem.dout.values(), d);
-  m.dout_max = largest(problem.dout.values());
-  int64_t keys = 0;
-  for (size_t i = 0; i < problem.k.size(); ++i) {
-    m.k_norm = std::max(m.k_norm, largest_norm(problem.k[i].values(), d));
-    m.k_max = std::max(m.k_max, problem.spec.scale_factor * largest(problem.k[i].values()));
-    m.v_norm = std::max(m.v_norm, largest_norm(problem.v[i].values(), d));
-    m.v_max = std::max(m.v_max, largest(problem.v[i].values()));
-    keys += problem.spec.spans[i].count;
-  }
-  m.keys = std::max({problem.rows(), keys, int64_t{1}});
-  return attention_tolerances(m, problem.type, false);
-}
 
 /// Expected plus what the buffer held before: gradients are added to.
 void expect_added(const Rows& actual, const Rows& before, std::vector<double> expected, Tolerance tolerance,
@@ -271,7 +28,7 @@ void expect_added(const Rows& actual, const Rows& before, std::vector<double> ex
 /// Rows of `width` numbers as whole blocks of padded ones, to which nothing is added.
 std::vector<double> pad_rows(const std::vector<double>& x, int64_t width) {
   const int64_t rows = std::ssize(x) / width, padded = kernels::padded_dim(width);
-  const int64_t blocks = (rows + kernels::kBlockKeys - 1) / kernels::kBlockKeys;
+  const int64_t blocks = ceil_div(rows, kernels::kBlockKeys);
   std::vector<double> result(static_cast<size_t>(blocks * kernels::kBlockKeys * padded));
   for (int64_t row = 0; row < rows; ++row)
     std::copy_n(&x[static_cast<size_t>(row * width)], width, &result[static_cast<size_t>(row * padded)]);
@@ -305,7 +62,7 @@ void check(const Problem& problem, const Table& table) {
   Rows dq = dq_before, dq_global = dq_global_before;
   std::vector<Rows> dk, dv, dbias, dquery_bias;
   for (const SpanSpec& span : problem.spec.spans) {
-    const int64_t blocks = (span.count + kernels::kBlockKeys - 1) / kernels::kBlockKeys;
+    const int64_t blocks = ceil_div(span.count, kernels::kBlockKeys);
     const int64_t padded = kernels::padded_dim(d);
     dk.emplace_back(blocks * kernels::kBlockKeys, padded, padded, rng);
     dv.emplace_back(blocks * kernels::kBlockKeys, padded, padded, rng);

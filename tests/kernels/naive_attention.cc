@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/ceil_div.h"
 #include "kernels/page_index.h"
 
 namespace ringflash::testing {
@@ -160,7 +161,7 @@ std::vector<int64_t> choose_pages(const Vector& query, const std::vector<Vector>
                         i);
   }
   std::vector<int64_t> candidates;
-  for (const int64_t i : best_of(scored, (2 * budget + group - 1) / group)) {
+  for (const int64_t i : best_of(scored, ceil_div(2 * budget, group))) {
     for (int64_t page = i * group; page < (i + 1) * group; ++page) candidates.push_back(page);
   }
   for (int64_t page = groups * group; page < pages; ++page) candidates.push_back(page);
@@ -226,7 +227,7 @@ Visibility visibility(const NaiveInput& input, const NaivePages& pages, int64_t 
   const int64_t chunk_t = (t - document.begin) / stride, chunk_u = (u - document.begin) / stride;
   if (shape.mode == AttentionMode::kBidirectional) {
     if (shape.kind == AttentionKind::kFull) return Visibility::kLocal;
-    const int64_t chunks = (document.end - document.begin + stride - 1) / stride;
+    const int64_t chunks = ceil_div(document.end - document.begin, stride);
     const int64_t apart = std::abs(chunk_t - chunk_u);
     if (std::min(apart, chunks - apart) <= m) return Visibility::kLocal;
     if (pages.paged[at(t)]) return Visibility::kAsked;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ceil_div.h"
 #include "base/rng.h"
 #include "format/quantize_q4_0.h"
 #include "format/quantize_q4_1.h"
@@ -59,11 +60,11 @@ inline Weights sparse(SparseBits bits, int nonzeros, int64_t rows, int64_t colum
   dequantize(format, w.bytes.data(), all, w.decoded.data());
   w.multiply = [format](const Table& table, const Int8Tokens& x, const std::byte* data, float* y, int64_t stride,
                         int64_t begin, int64_t end) {
-    table.matmul_sparse(x, format, data, y, stride, {begin / kSparseRows, (end + kSparseRows - 1) / kSparseRows});
+    table.matmul_sparse(x, format, data, y, stride, {begin / kSparseRows, ceil_div(end, kSparseRows)});
   };
   w.multiply_wide = [format](const WideKernels& wide, const WideTokens& x, const std::byte* data, float* y,
                              int64_t stride, int64_t begin, int64_t end) {
-    wide.matmul_sparse(x, format, data, y, stride, {begin / kSparseRows, (end + kSparseRows - 1) / kSparseRows});
+    wide.matmul_sparse(x, format, data, y, stride, {begin / kSparseRows, ceil_div(end, kSparseRows)});
   };
   return w;
 }

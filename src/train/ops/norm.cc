@@ -97,7 +97,7 @@ class NormedFunction : public torch::autograd::Function<NormedFunction> {
           heads(grads[1].defined() ? router.numel() / width : 0), epsilon(eps), dx(torch::empty_like(x)) {
       if (grads[0].defined()) drounded = grads[0].contiguous();
       if (heads > 0) dscores = grads[1].contiguous();
-      const int64_t blocks = (rows + kRowBlock - 1) / kRowBlock;
+      const int64_t blocks = ceil_div(rows, kRowBlock);
       gain_parts = torch::zeros({blocks, width}, x.options());
       router_parts = torch::zeros({blocks, heads, width}, x.options());
     }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/ceil_div.h"
 #include "base/float16.h"
 #include "train/ops/torch_executor.h"
 #include "train/torch_headers.h"
@@ -18,7 +19,7 @@ inline bf16* bf16_data(const torch::Tensor& t) { return reinterpret_cast<bf16*>(
 template <typename Body>
 void for_blocks(int64_t count, int64_t block, Body body) {
   TorchExecutor executor;
-  executor.for_each((count + block - 1) / block, [&](int64_t b) { body(b, b * block, std::min(count, (b + 1) * block)); });
+  executor.for_each(ceil_div(count, block), [&](int64_t b) { body(b, b * block, std::min(count, (b + 1) * block)); });
 }
 
 }  // namespace ringflash

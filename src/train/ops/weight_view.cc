@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/ceil_div.h"
 #include "base/check.h"
 #include "format/kept_weights.h"
 #include "format/quantize_sparse.h"
@@ -32,7 +33,7 @@ class ViewOnCpu {
   template <typename Store>
   void for_parts(Store store) const {
     const int64_t rows = weight_.size(0);
-    at::parallel_for(0, (rows + kSparseRows - 1) / kSparseRows, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, ceil_div(rows, kSparseRows), 1, [&](int64_t begin, int64_t end) {
       std::vector<float> kept(kSparseRows * columns_), decoded(quantised_ ? kept.size() : 0);
       for (int64_t row = begin * kSparseRows; row < std::min(end * kSparseRows, rows); row += kSparseRows) {
         SparseFormat part = format_;
@@ -48,7 +49,7 @@ class ViewOnCpu {
 
  private:
   float largest() const {
-    std::vector<float> of_block((weight_.size(0) + kSparseRows - 1) / kSparseRows);
+    std::vector<float> of_block(ceil_div(weight_.size(0), kSparseRows));
     for_blocks(weight_.size(0), kSparseRows, [&](int64_t block, int64_t begin, int64_t end) {
       const int64_t first = begin * columns_;
       of_block[block] = largest_kept(weight_.data_ptr<float>() + first, mask_.data_ptr<bool>() + first,
