@@ -7,10 +7,7 @@
 // what works element by element works on it.
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "model/sparsity.h"
 
@@ -43,7 +40,11 @@ struct BlockIndex {
 
 /// Memory that is wanted as soon as a kernel is done. Kernels ask for it while they multiply, when memory has nothing else to do.
 struct Soon {
-  std::array<std::span<const std::byte>, 2> parts;
+  struct Part {
+    const float* begin = nullptr;
+    int64_t count = 0;
+  };
+  Part parts[2];
 };
 
 struct BlockKernels {

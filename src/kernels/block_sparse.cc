@@ -9,9 +9,9 @@
 namespace ringflash::kernels {
 namespace {
 
-/// Inputs that weight gradients are summed over at a time: many, as lanes are added up after each such span, but no more than a
-/// cache keeps for all rows.
-constexpr int64_t kSpanBytes = 1 << 20, kGatheredSpanBytes = 2 << 20;
+/// Inputs that weight gradients are summed over at a time: many, as sums are written and read again after each such span, but no
+/// more than a cache keeps for all rows.
+constexpr int64_t kSpanBytes = 1 << 20;
 
 /// Columns that are gathered by a task: what they are in a tile lies side by side.
 constexpr int64_t kGatheredColumns = 64;
@@ -23,12 +23,11 @@ struct Side {
 
   int64_t tile_slots() const { return slots * kTileTokens; }
   int64_t tokens_of(int64_t tile) const { return std::min(kTileTokens, tokens - tile * kTileTokens); }
-  /// Bytes of rows or packed tokens that belong to `count` tiles from `first` on, as far as those exist.
-  std::span<const std::byte> bytes(const void* all, bool rows, int64_t first, int64_t count) const {
+  /// What of rows or packed tokens belongs to `count` tiles from `first` on, as far as those exist.
+  Soon::Part part(const void* all, bool rows, int64_t first, int64_t count) const {
     const int64_t end = rows ? tokens : token_tiles(tokens) * kTileTokens;
     const int64_t from = std::min(first * kTileTokens, end), to = std::min(from + count * kTileTokens, end);
-    const float* slot = static_cast<const float*>(all);
-    return std::as_bytes(std::span(slot + from * slots, slot + to * slots));
+    return {static_cast<const float*>(all) + from * slots, (to - from) * slots};
   }
 
   void pack(const void* rows, int64_t tile, float* packed) const {
@@ -51,8 +50,9 @@ void multiply_tiles(const BlockInput& x, const Side& in, const BlockOutput& y, c
     const auto room = make_aligned_for_overwrite<float>(y.packed != nullptr ? 0 : static_cast<size_t>(count * out.tile_slots()));
     float* to = y.packed != nullptr ? y.packed + first * out.tile_slots() : room.get();
     const int64_t next = first + executor.concurrency() * together;
-    Soon soon{in.bytes(x.rows != nullptr ? x.rows : x.packed, x.rows != nullptr, next, together), {}};
-    if (y.rows != nullptr) soon.parts[1] = out.bytes(y.rows, true, first, count);
+    Soon soon;
+    soon.parts[0] = in.part(x.rows != nullptr ? x.rows : x.packed, x.rows != nullptr, next, together);
+    if (y.rows != nullptr) soon.parts[1] = out.part(y.rows, true, first, count);
     multiply(from, to, count, soon);
     for (int64_t i = 0; i < count && y.rows != nullptr; ++i) out.unpack(to + i * out.tile_slots(), first + i, y.rows);
   });
@@ -129,7 +129,7 @@ void block_backward_weight(const BlockPattern& pattern, const float* x, const fl
   const bool gathers = table.block.gather_columns != nullptr;
   const int64_t x_tile = slots_of(pattern.in(), table) * kTileTokens, y_tile = slots_of(pattern.out(), table) * kTileTokens;
   const int64_t tile_bytes = x_tile * static_cast<int64_t>(sizeof(float));
-  const int64_t span = std::clamp<int64_t>((gathers ? kGatheredSpanBytes : kSpanBytes) / tile_bytes, 1, std::max<int64_t>(1, tiles));
+  const int64_t span = std::clamp<int64_t>(kSpanBytes / tile_bytes, 1, std::max<int64_t>(1, tiles));
   if (tiles == 0) std::fill_n(gradient, pattern.out() * pattern.in(), 0.0f);
   // Megabytes that are written before they are read: no zeros first.
   const auto values = std::make_unique_for_overwrite<float[]>(pattern.entries() * kBlockIns * kBlockOuts);
@@ -143,8 +143,8 @@ void block_backward_weight(const BlockPattern& pattern, const float* x, const fl
     }
     executor.for_each(index.rows, [&](int64_t row) {
       const bool last = first + count == tiles;
-      const std::span strip(gradient + row * kBlockOuts * pattern.in(), static_cast<size_t>(kBlockOuts * pattern.in()));
-      const Soon soon{last ? std::as_bytes(strip) : std::span<const std::byte>(), {}};
+      Soon soon;
+      if (last) soon.parts[0] = {gradient + row * kBlockOuts * pattern.in(), kBlockOuts * pattern.in()};
       table.block.backward_weight(index, inputs, dy + first * y_tile, count, row, first > 0, values.get(), soon);
       if (last) scatter_row(index, values.get(), row, gradient);
     });
