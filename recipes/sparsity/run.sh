@@ -5,8 +5,8 @@
 #   recipes/sparsity/run.sh [STEPS [ROW...]]
 #
 # STEPS of 1024 tokens each (3000: about five minutes a model on two cores, an hour and a half in all). Run again, it
-# goes on where it was; another STEPS needs another OUT=folder. With ROWs, names below, it trains only those: long ones
-# come half as far again when each core trains one, THREADS=1, in shells of their own (begin with dense: it prepares the text).
+# goes on where it was; another STEPS needs another OUT=folder. With ROWs, names below, it trains only those: once dense
+# is trained, long ones come half as far again when each core trains one, THREADS=1, in shells of their own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -17,55 +17,57 @@ out=${OUT:-out/sparsity}
 bin=build/release/bin
 recipe=recipes/sparsity
 
+full=$recipe/config.json
+declare -A rows=(
+  [dense]="$full"
+  [small-dense]="$recipe/small.json learning_rate=3e-3"
+  [fine]="$full sparsity=fine"
+  [fine-no-l1]="$full sparsity=fine l1=0"
+  [fine-s4]="$full sparsity=fine weight_bits=4"
+  [fine-s8]="$full sparsity=fine weight_bits=8"
+  [fine-kept-only]="$full sparsity=fine pruned_update_scale=0"
+  [fine-straight-through]="$full sparsity=fine pruned_update_scale=1"
+  [fine-rigl]="$full sparsity=fine mask_method=rigl"
+  [fine-static]="$full sparsity=fine mask_method=static"
+  [fine-late]="$full sparsity=fine sparsity_begin_ratio=0.5 sparsity_end_ratio=0.5"
+  [fine-s4-static]="$full sparsity=fine weight_bits=4 mask_method=static"
+  [fine-s4-late]="$full sparsity=fine weight_bits=4 sparsity_begin_ratio=0.5 sparsity_end_ratio=0.5"
+  [block]="$full sparsity=block"
+  [block-kept-only]="$full sparsity=block pruned_update_scale=0"
+)
+for seed in 1 2; do
+  rows[dense-seed$seed]="${rows[dense]} seed=$seed"
+  rows[fine-s4-seed$seed]="${rows[fine-s4]} seed=$seed"
+done
+for row in "${wanted[@]}"; do
+  [[ -n ${rows[$row]:-} ]] || { printf 'run.sh: no row is called %s; there are: %s\n' "$row" "${!rows[*]}" >&2; exit 2; }
+done
+
 scripts/install-deps.sh --train
 [[ -e build/release/build.ninja ]] || cmake --preset release >/dev/null
 cmake --build --preset release --parallel "$(nproc)" --target ringflash ringflash-train
 scripts/collect-docs.sh out/quickstart/docs
 mkdir -p $out
 
-# run NAME CONFIG [key=value]...: trains one, unless it is done. The text is prepared once, for the first.
-run() {
-  local name=$1 config=$2 settings=()
-  shift 2
-  known+=("$name")
-  if [[ -s $out/$name.json || (${#wanted[@]} -gt 0 && " ${wanted[*]} " != *" $name "*) ]]; then return; fi
-  for setting in "$@"; do settings+=(--set "$setting"); done
-  if [[ ! -e $out/$name/data && -e $out/dense/data ]]; then
+# train NAME: trains a row, unless that is done. The text is prepared once, for the first.
+train() {
+  local name=$1 config settings=() setting
+  [[ ! -s $out/$name.json ]] || return 0
+  read -r config setting <<<"${rows[$name]}"
+  for setting in $setting; do settings+=(--set "$setting"); done
+  if [[ ! -e $out/$name/data && -e $out/dense/data/data.json ]]; then
     mkdir -p "$out/$name"
-    cp -r $out/dense/data "$out/$name/data"
+    cp -r "$out/dense/data" "$out/$name/data"
   fi
   printf '%s\n' "$name" >&2
-  $bin/ringflash train --data out/quickstart/docs --out "$out/$name" --config "$config" --resume --steps "$steps" --seq 512 --threads "$threads" \
-    --set batch_size=2 --set eval_tokens=65536 --set eval_steps=500 --set save_steps=500 --set learning_rate=2e-3 \
-    "${settings[@]}" --json >"$out/$name.tmp"
+  $bin/ringflash train --data out/quickstart/docs --out "$out/$name" --config "$config" --resume --steps "$steps" --seq 512 \
+    --threads "$threads" --set batch_size=2 --set eval_tokens=65536 --set eval_steps=500 --set save_steps=500 \
+    --set learning_rate=2e-3 "${settings[@]}" --json >"$out/$name.tmp"
   mv "$out/$name.tmp" "$out/$name.json"
 }
 
-full=$recipe/config.json
-known=()
-run dense $full
-run small-dense $recipe/small.json learning_rate=3e-3
-run fine $full sparsity=fine
-run fine-no-l1 $full sparsity=fine l1=0
-run fine-s4 $full sparsity=fine weight_bits=4
-run fine-s8 $full sparsity=fine weight_bits=8
-run fine-kept-only $full sparsity=fine pruned_update_scale=0
-run fine-straight-through $full sparsity=fine pruned_update_scale=1
-run fine-rigl $full sparsity=fine mask_method=rigl
-run fine-static $full sparsity=fine mask_method=static
-run fine-late $full sparsity=fine sparsity_begin_ratio=0.5 sparsity_end_ratio=0.5 mask_freeze_ratio=0.5
-run static-s4 $full sparsity=fine weight_bits=4 mask_method=static
-run late-s4 $full sparsity=fine weight_bits=4 sparsity_begin_ratio=0.5 sparsity_end_ratio=0.5
-run block $full sparsity=block
-run block-kept-only $full sparsity=block pruned_update_scale=0
-for seed in 1 2; do
-  run dense-seed$seed $full seed=$seed
-  run fine-s4-seed$seed $full sparsity=fine weight_bits=4 seed=$seed
-done
-
-for row in "${wanted[@]}"; do
-  [[ " ${known[*]} " == *" $row "* ]] || { printf 'run.sh: no row is called %s; there are %s\n' "$row" "${known[*]}" >&2; exit 2; }
-done
+((${#wanted[@]} > 0)) || wanted=(dense "${!rows[@]}")
+for row in "${wanted[@]}"; do train "$row"; done
 
 number() { sed -nE "s/.*\"$1\": *([-+0-9.eE]+).*/\1/p" "$2"; }
 printf '%-22s %12s %12s %14s\n' model "bits/byte" "accuracy %" "MACs of dense"

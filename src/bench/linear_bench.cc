@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include "base/ceil_div.h"
 #include "base/stopwatch.h"
 #include "base/thread_pool.h"
 #include "bench/attention_case.h"
@@ -63,7 +64,7 @@ class LinearBench {
     AlignedVector<float> weights(static_cast<size_t>(options.in * options.out));
     fill_normal(weights, 1, pool);
     const int64_t bf16_bytes = 2 * options.in * options.out;
-    const int64_t copies = (options.weight_bytes + bf16_bytes - 1) / bf16_bytes;
+    const int64_t copies = ceil_div(options.weight_bytes, bf16_bytes);
     for (const StoredFormat format : kStoredFormats) {
       matrices_.push_back(std::make_unique<StoredMatrix>(format, weights, options.out, options.in, copies));
     }

@@ -16,7 +16,7 @@ namespace ringflash::kernels {
 inline constexpr int64_t kBlockOuts = kBlockRows, kBlockIns = kBlockColumns;
 inline constexpr int64_t kTileTokens = 32;
 
-/// The active tiles of W, by row of tiles (16 outs), by column (2 ins), and by pairs of rows. Views of a BlockPattern.
+/// The active tiles of W, by row of tiles (16 outs) and by pairs of rows. Views of a BlockPattern.
 struct BlockIndex {
   /// Entries of a row come in whole chunks, the last one filled up with entries that mean nothing.
   static constexpr int64_t kChunk = 16;
@@ -24,13 +24,10 @@ struct BlockIndex {
   static constexpr int64_t kUnit = 8;
 
   int64_t rows, columns;        ///< out / 16, in / 2
+  int64_t active;               ///< tiles
   const int32_t* row_begin;     ///< [rows + 1], multiples of kChunk
   const int32_t* row_count;     ///< [rows] active tiles
   const int32_t* entry_column;  ///< [row_begin[rows]], ascending within a row
-
-  const int32_t* column_begin;  ///< [columns + 1]
-  const int32_t* column_entry;  ///< [active tiles], of ascending rows
-  const int32_t* column_row;    ///< [active tiles]
 
   int64_t row_pairs;            ///< (rows + 1) / 2
   const int32_t* pair_begin;    ///< [row_pairs + 1], multiples of kUnit
@@ -42,7 +39,7 @@ struct BlockIndex {
 struct Soon {
   struct Part {
     const float* begin = nullptr;
-    int64_t count = 0;
+    int64_t count = 0;  ///< floats
   };
   Part parts[2];
 };

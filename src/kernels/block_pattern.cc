@@ -34,7 +34,6 @@ Result<BlockPattern> BlockPattern::make(std::span<const uint8_t> mask, int64_t o
   pattern.rows_ = rows;
   pattern.columns_ = columns;
   pattern.list_rows(mask);
-  pattern.list_columns();
   pattern.list_row_pairs(mask);
   return pattern;
 }
@@ -46,24 +45,9 @@ void BlockPattern::list_rows(std::span<const uint8_t> mask) {
       if (mask[row * columns_ + column]) entry_column_.push_back(static_cast<int32_t>(column));
     }
     row_count_.push_back(length(entry_column_) - row_begin_.back());
+    active_ += row_count_.back();
     fill_up(entry_column_, BlockIndex::kChunk);
     row_begin_.push_back(length(entry_column_));
-  }
-}
-
-void BlockPattern::list_columns() {
-  std::vector<std::vector<int32_t>> entries(columns_), rows(columns_);
-  for (int64_t row = 0; row < rows_; ++row) {
-    for (int32_t entry = row_begin_[row]; entry < row_begin_[row] + row_count_[row]; ++entry) {
-      entries[entry_column_[entry]].push_back(entry);
-      rows[entry_column_[entry]].push_back(static_cast<int32_t>(row));
-    }
-  }
-  column_begin_.push_back(0);
-  for (int64_t column = 0; column < columns_; ++column) {
-    column_entry_.insert(column_entry_.end(), entries[column].begin(), entries[column].end());
-    column_row_.insert(column_row_.end(), rows[column].begin(), rows[column].end());
-    column_begin_.push_back(length(column_entry_));
   }
 }
 
@@ -83,12 +67,10 @@ void BlockPattern::list_row_pairs(std::span<const uint8_t> mask) {
 BlockIndex BlockPattern::index() const {
   return {.rows = rows_,
           .columns = columns_,
+          .active = active_,
           .row_begin = row_begin_.data(),
           .row_count = row_count_.data(),
           .entry_column = entry_column_.data(),
-          .column_begin = column_begin_.data(),
-          .column_entry = column_entry_.data(),
-          .column_row = column_row_.data(),
           .row_pairs = (rows_ + 1) / 2,
           .pair_begin = pair_begin_.data(),
           .pair_count = pair_count_.data(),

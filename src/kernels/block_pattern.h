@@ -18,19 +18,17 @@ class BlockPattern {
 
   int64_t out() const { return rows_ * kBlockOuts; }
   int64_t in() const { return columns_ * kBlockIns; }
-  int64_t active() const { return static_cast<int64_t>(column_entry_.size()); }
+  int64_t active() const { return active_; }
   /// Entries, those that mean nothing included.
   int64_t entries() const { return static_cast<int64_t>(entry_column_.size()); }
   BlockIndex index() const;
 
  private:
   void list_rows(std::span<const uint8_t> mask);
-  void list_columns();
   void list_row_pairs(std::span<const uint8_t> mask);
 
-  int64_t rows_ = 0, columns_ = 0;
+  int64_t rows_ = 0, columns_ = 0, active_ = 0;
   std::vector<int32_t> row_begin_, row_count_, entry_column_;
-  std::vector<int32_t> column_begin_, column_entry_, column_row_;
   std::vector<int32_t> pair_begin_, pair_count_, pair_column_;
 };
 

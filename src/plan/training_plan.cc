@@ -17,7 +17,7 @@ constexpr int64_t kLeastCoded = 4096;
 /// What no formula knows: a process that trains the smallest of models, besides its tensors. Measured.
 constexpr int64_t kLibraryBytes = 181'000'000;
 
-/// A byte for each weight that may be absent, and of tiles lists of about 20 bytes for each active one.
+/// A byte for each weight that may be absent, and of tiles lists of about 8 bytes for each active one.
 int64_t mask_bytes(const ModelConfig& model) {
   const SparsityConfig& sparsity = model.sparsity;
   int64_t bytes = 0;
@@ -26,7 +26,7 @@ int64_t mask_bytes(const ModelConfig& model) {
     const SparsePattern pattern = sparsity.pattern_of(spec.name);
     if (pattern != SparsePattern::kNone) bytes += spec.elements();
     if (pattern == SparsePattern::kBlock) {
-      bytes += 20 * active_weights(pattern, sparsity.keep, spec.shape[0], spec.shape[1]) / (kBlockRows * kBlockColumns);
+      bytes += 8 * active_weights(pattern, sparsity.keep, spec.shape[0], spec.shape[1]) / (kBlockRows * kBlockColumns);
     }
   }
   return bytes;

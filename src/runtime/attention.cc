@@ -133,7 +133,7 @@ void attend_split(TokenRun piece, const std::vector<HeadCache>& cache, Workspace
     split.logits(heads[head].block, heads[head].spans, begin, begin + run, work.logits.data() + first_step[head] * step_logits);
   });
   const int64_t head_dim = work.config.head_dim;
-  const int64_t slice = ceil_div(ceil_div(head_dim, threads), kernels::kSplitElements) * kernels::kSplitElements;
+  const int64_t slice = round_up(ceil_div(head_dim, threads), kernels::kSplitElements);
   const int64_t slices = ceil_div(head_dim, slice);
   work.executor.for_each(std::ssize(heads) * slices, [&](int64_t task) {
     const auto head = static_cast<size_t>(task / slices);

@@ -131,7 +131,7 @@ int64_t narrow_tasks(int64_t macs, int64_t threads) {
 
 /// Tasks of about kWideTaskRows rows, as many for each thread.
 int64_t wide_tasks(int64_t rows, int64_t threads) {
-  return ceil_div(ceil_div(rows, kWideTaskRows), threads) * threads;
+  return round_up(ceil_div(rows, kWideTaskRows), threads);
 }
 
 /// Outputs [begin, end) of a projection: a task.
@@ -143,7 +143,7 @@ struct RowRange {
 /// Appends ranges of about `weights` weights that cover the projection.
 void cut_rows(const Projection& projection, int64_t weights, std::vector<RowRange>& ranges) {
   const WeightMatrix& w = projection.w;
-  const int64_t rows = ceil_div(ceil_div(weights, w.columns), kOutputGranule) * kOutputGranule;
+  const int64_t rows = round_up(ceil_div(weights, w.columns), kOutputGranule);
   for (int64_t begin = 0; begin < w.rows; begin += rows) {
     ranges.push_back({&projection, begin, std::min(begin + rows, w.rows)});
   }

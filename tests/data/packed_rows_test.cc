@@ -1,4 +1,3 @@
-#include "base/ceil_div.h"
 #include "data/packed_rows.h"
 
 #include <gtest/gtest.h>
@@ -6,6 +5,7 @@
 #include <numeric>
 #include <set>
 
+#include "base/ceil_div.h"
 #include "documents.h"
 
 namespace ringflash {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/float16.h"
+#include "base/rng.h"
 #include "kernels/attention_cases.h"
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernels.h"
@@ -142,6 +144,7 @@ struct Expected {
   double key_mass = 0;
 };
 
+/// All results of attend and attend_backward.
 Expected solve(const Problem& problem);
 
 /// How close to `expected` a kernel must come (docs/numerics.md).

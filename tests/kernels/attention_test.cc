@@ -1,7 +1,9 @@
 // attend and attend_backward of every table against softmax written out in double over lists of visible keys.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
+#include <utility>
 
 #include "base/ceil_div.h"
 #include "kernels/attention_problem.h"

@@ -195,7 +195,7 @@ TEST(BlockSparse, MatchesDenseProducts) {
 }
 
 TEST(BlockSparse, SumsGradientsOverSpansOfTokens) {
-  // Wide enough for two spans of tokens (1 MiB of x each at most, in fp32 and in bf16), narrow enough to check.
+  // Wide enough for several spans of tokens (1 MiB of x each at most, in fp32 and in bf16), narrow enough to check.
   const Layer layer = layer_of(16, 4096, [](int64_t, int64_t column) { return column % 97 == 3; });
   for (const Table* table : available_tables()) check(layer, 300, *table);
 }

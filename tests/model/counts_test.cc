@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/ceil_div.h"
 #include "model/presets.h"
 
 namespace ringflash {
@@ -30,7 +31,7 @@ int64_t count_visible(const RingGeometry& ring, int64_t position, int64_t pages 
 /// The same for attention both ways: chunks within the band's distance round the ring, and the pages of the complete
 /// ones outside.
 int64_t count_visible_both_ways(const RingGeometry& ring, int64_t position, int64_t tokens) {
-  const int64_t chunks = (tokens + ring.stride - 1) / ring.stride;
+  const int64_t chunks = ceil_div(tokens, ring.stride);
   int64_t keys = 0;
   for (int64_t key = 0; key < tokens; ++key) {
     const int64_t apart = std::abs(ring.chunk(key) - ring.chunk(position));

@@ -107,8 +107,7 @@ TEST(BlockLinear, TilesOfAMask) {
   ASSERT_TRUE(tiles);
   EXPECT_EQ(tiles->pattern.active(), 1);
   EXPECT_EQ(tiles->pattern.index().row_count[1], 1);
-  EXPECT_EQ(tiles->pattern.index().column_begin[2], 0);
-  EXPECT_EQ(tiles->pattern.index().column_begin[3], 1);
+  EXPECT_EQ(tiles->pattern.index().entry_column[tiles->pattern.index().row_begin[1]], 2);
 }
 
 TEST(BlockLinear, RefusesOtherShapes) {

@@ -1,6 +1,7 @@
 #include "kernels/ref/block_sparse.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace ringflash::kernels::ref {
 namespace {
@@ -75,18 +76,18 @@ void forward(const BlockIndex& index, const void* weights, const float* x, float
 
 void backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx, const Soon&) {
   const float* w = static_cast<const float*>(transposed);
-  for (int64_t in = 0; in < index.columns * kBlockIns; ++in) {
-    const int64_t column = in / kBlockIns;
-    double sums[kTileTokens] = {};
-    for (int64_t k = index.column_begin[column]; k < index.column_begin[column + 1]; ++k) {
-      for (int64_t o = 0; o < kBlockOuts; ++o) {
-        const double factor = w[forward_place(index.column_entry[k], o) + in % kBlockIns];
-        const float* tokens = dy + (index.column_row[k] * kBlockOuts + o) * kTileTokens;
-        for (int64_t t = 0; t < kTileTokens; ++t) sums[t] += factor * tokens[t];
+  std::vector<double> sums(static_cast<size_t>(index.columns * kBlockIns * kTileTokens));
+  for (int64_t out = 0; out < index.rows * kBlockOuts; ++out) {
+    const int64_t row = out / kBlockOuts, begin = index.row_begin[row];
+    for (int64_t entry = begin; entry < begin + index.row_count[row]; ++entry) {
+      for (int64_t i = 0; i < kBlockIns; ++i) {
+        const double factor = w[forward_place(entry, out % kBlockOuts) + i];
+        double* target = &sums[static_cast<size_t>((index.entry_column[entry] * kBlockIns + i) * kTileTokens)];
+        for (int64_t t = 0; t < kTileTokens; ++t) target[t] += factor * dy[out * kTileTokens + t];
       }
     }
-    std::copy_n(sums, kTileTokens, dx + in * kTileTokens);
   }
+  std::copy(sums.begin(), sums.end(), dx);
 }
 
 void backward_weight(const BlockIndex& index, const float* x, const float* dy, int64_t tiles, int64_t row, bool add,

@@ -28,13 +28,6 @@ static_assert(kSpanSteps % kStepKeys == 0);
 inline constexpr float kLog2E = 1.44269504f;
 inline constexpr float kLn2 = 0.693147181f;
 
-inline int64_t smaller(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-inline int64_t larger(int64_t a, int64_t b) {
-  return a > b ? a : b;
-}
-
 typedef uint32_t VecU __attribute__((vector_size(RF_LANES * 4)));
 
 /// 2^x for x <= 127, relative error below 2e-7; 0 below -126 and for -infinity; exactly 1 for 0. NaN stays

@@ -37,7 +37,7 @@ inline void gradient_entries(const Slot* x, int64_t column, const int32_t* colum
                              bool add, float* values, SoonAsker& soon) {
   const Slot* ins[kEntries];
   for (int e = 0; e < kEntries; ++e) ins[e] = x + columns[e] * column;
-  Vec sum[kEntries][2][kOutVecs] = {};
+  Vec sum[kEntries][kBlockIns][kOutVecs] = {};
   for (int64_t tile = 0; tile < tiles; ++tile) {
     soon.turn();
     const int64_t place = tile * kColumnTile;
@@ -48,7 +48,7 @@ inline void gradient_entries(const Slot* x, int64_t column, const int32_t* colum
 #pragma GCC unroll 8
       for (int e = 0; e < kEntries; ++e) {
 #pragma GCC unroll 2
-        for (int i = 0; i < 2; ++i) {
+        for (int i = 0; i < kBlockIns; ++i) {
           const Vec in = broadcast_slot(ins[e] + place + i * kTokenSlots + s);
 #pragma GCC unroll 2
           for (int v = 0; v < kOutVecs; ++v) sum[e][i][v] = multiply_add(out[v], in, sum[e][i][v]);
@@ -59,7 +59,7 @@ inline void gradient_entries(const Slot* x, int64_t column, const int32_t* colum
 #pragma GCC unroll 8
   for (int e = 0; e < kEntries; ++e) {
 #pragma GCC unroll 2
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < kBlockIns; ++i) {
 #pragma GCC unroll 2
       for (int v = 0; v < kOutVecs; ++v, values += kLanes) {
         store(values, add ? load(values) + sum[e][i][v] : sum[e][i][v]);
@@ -77,15 +77,17 @@ inline void block_backward_weight(const BlockIndex& index, const float* x, const
   values += index.row_begin[row] * kBlockIns * kBlockOuts;
   const int64_t count = index.row_count[row], column = tiles * kColumnTile;
   SoonAsker asker(soon, (count + kGradEntries - 1) / kGradEntries * tiles);
-  int64_t entry = 0;
-  const auto add_entries = [&]<int kEntries>(std::integral_constant<int, kEntries>) {
+  const auto add_entries = [&]<int kEntries>(int64_t entry, std::integral_constant<int, kEntries>) {
     gradient_entries<kEntries>(x, column, columns + entry, outs, tiles, add, values + entry * kBlockIns * kBlockOuts, asker);
-    entry += kEntries;
   };
-  // Where a chunk holds whole groups, the last one may hold entries that mean nothing.
-  const int64_t whole = BlockIndex::kChunk % kGradEntries == 0 ? count : count / kGradEntries * kGradEntries;
-  while (entry < whole) add_entries(std::integral_constant<int, kGradEntries>());
-  while (entry < count) add_entries(std::integral_constant<int, 1>());
+  // The last group may hold entries that mean nothing, where there is room for them.
+  const int64_t room = index.row_begin[row + 1] - index.row_begin[row];
+  constexpr bool kWholeGroups = BlockIndex::kChunk % kGradEntries == 0;
+  int64_t entry = 0;
+  for (; entry < count && (kWholeGroups || entry + kGradEntries <= room); entry += kGradEntries) {
+    add_entries(entry, std::integral_constant<int, kGradEntries>());
+  }
+  for (; !kWholeGroups && entry < count; ++entry) add_entries(entry, std::integral_constant<int, 1>());
 }
 
 }  // namespace ringflash::kernels::RF_ISA

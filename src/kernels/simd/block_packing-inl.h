@@ -87,6 +87,15 @@ inline constexpr int64_t kTokenVecs = kTokenSlots / kLanes;
 #endif
 }
 
+/// Writes sums of a tile of tokens, [in][32 tokens], as the input gradient.
+inline void store_sums(const float* sums, int64_t columns, Slot* dx) {
+  for (int64_t column = 0; column < columns; ++column, sums += kBlockIns * kTileTokens, dx += kColumnSlots * kTileTokens) {
+    for (int64_t t = 0; t < kTileTokens; t += kLanes) {
+      store_right(dx + t, kTileTokens, load(sums + t), load(sums + kTileTokens + t));
+    }
+  }
+}
+
 /// The outs of a row of tiles of W, [tile][kTokenSlots][16 outs].
 inline void gather_outs(const Slot* dy, int64_t dy_tile, int64_t tiles, Slot* outs) {
   for (int64_t tile = 0; tile < tiles; ++tile, dy += dy_tile, outs += kTokenSlots * kBlockOuts) {

@@ -106,7 +106,9 @@ inline constexpr int kTileVectors = static_cast<int>(kTileTokens) / kLanes;
 [[gnu::always_inline]] inline void backward_row(const BlockIndex& index, const Slot* transposed, int64_t row, const Slot* outs,
                                                 float* sums, SoonAsker& soon) {
   constexpr bool kHeld = kRowSlots * kTileVectors <= 16;  // in registers
-  const auto tokens_of = [outs](int64_t s, int v) __attribute__((always_inline)) { return load(outs + s * kTileTokens + v * kLanes); };
+  const auto tokens_of = [outs](int64_t s, int v) __attribute__((always_inline)) {
+    return load(outs + s * kTileTokens + v * kLanes);
+  };
   [[maybe_unused]] Vec held[kHeld ? kRowSlots : 1][kTileVectors];
   if constexpr (kHeld) {
 #pragma GCC unroll 8
@@ -148,21 +150,15 @@ inline constexpr int kTileVectors = static_cast<int>(kTileTokens) / kLanes;
 
 inline void block_backward_input(const BlockIndex& index, const void* transposed, const float* dy, float* dx,
                                  const Soon& soon) {
-  constexpr int64_t kColumnSums = kBlockIns * kTileTokens;
-  Scratch scratch(index.columns * kColumnSums);
-  float* sums = scratch.take(index.columns * kColumnSums);
-  __builtin_memset(sums, 0, static_cast<size_t>(index.columns * kColumnSums) * sizeof(float));
-  SoonAsker asker(soon, index.column_begin[index.columns]);
+  const int64_t count = index.columns * kBlockIns * kTileTokens;
+  Scratch scratch(count);
+  float* sums = scratch.take(count);
+  __builtin_memset(sums, 0, static_cast<size_t>(count) * sizeof(float));
+  SoonAsker asker(soon, index.active);
   for (int64_t row = 0; row < index.rows; ++row) {
     backward_row(index, static_cast<const Slot*>(transposed), row, dy + row * kRowSlots * kTileTokens, sums, asker);
   }
-  for (int64_t column = 0; column < index.columns; ++column) {
-    const float* sum = sums + column * kColumnSums;
-    Slot* target = dx + column * kColumnSlots * kTileTokens;
-    for (int64_t t = 0; t < kTileTokens; t += kLanes) {
-      store_right(target + t, kTileTokens, load(sum + t), load(sum + kTileTokens + t));
-    }
-  }
+  store_sums(sums, index.columns, dx);
 }
 
 }  // namespace ringflash::kernels::RF_ISA

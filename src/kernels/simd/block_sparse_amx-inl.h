@@ -217,12 +217,7 @@ inline void block_backward_input(const BlockIndex& index, const void* transposed
       add_unit(product[last / BlockIndex::kUnit % 2], columns + last, count - last, sums);
     }
   }
-  for (int64_t column = 0; column < index.columns; ++column) {
-    const float* source = sums + column * kBlockIns * kTileTokens;
-    for (int64_t t = 0; t < kTileTokens; t += kLanes) {
-      store_right(dx + column * kTileTokens + t, kTileTokens, load(source + t), load(source + kTileTokens + t));
-    }
-  }
+  store_sums(sums, index.columns, dx);
 }
 
 }  // namespace ringflash::kernels::RF_ISA

@@ -17,6 +17,13 @@ inline constexpr int kLanes = RF_LANES;
 typedef float Vec __attribute__((vector_size(RF_LANES * 4)));
 typedef int32_t VecI __attribute__((vector_size(RF_LANES * 4)));
 
+inline int64_t smaller(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+inline int64_t larger(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
 inline Vec load(const float* p) {
   Vec v;
   __builtin_memcpy(&v, p, sizeof v);
