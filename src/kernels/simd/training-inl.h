@@ -115,8 +115,9 @@ inline void swiglu_backward_bf16(const bf16* gate, const bf16* up, const bf16* d
 template <typename Scale>
 [[gnu::always_inline]] inline void adamw_loop(float* __restrict__ w, const float* __restrict__ gradient,
                                               float* __restrict__ m, float* __restrict__ v, int64_t count,
-                                              const AdamWStep& s, Scale scale_of) {
-  // A plain loop: the compiler vectorises it with this ISA's flags, square root included.
+                                              AdamWStep s, Scale scale_of) {
+  // A plain loop: the compiler vectorises it with this ISA's flags, square root included, as long as all that it reads
+  // beside the arrays is its own (values, not references).
   for (int64_t i = 0; i < count; ++i) {
     const float g = gradient[i] * s.grad_scale;
     m[i] = s.beta1 * m[i] + (1.0f - s.beta1) * g;
@@ -133,7 +134,8 @@ template <typename Scale>
 inline void adamw(float* w, const float* gradient, float* m, float* v, const uint8_t* mask, int64_t count,
                   const AdamWStep& s) {
   if (mask == nullptr) return adamw_loop(w, gradient, m, v, count, s, [](int64_t) { return 1.0f; });
-  adamw_loop(w, gradient, m, v, count, s, [&](int64_t i) { return mask[i] != 0 ? 1.0f : s.pruned_scale; });
+  const float pruned = s.pruned_scale;
+  adamw_loop(w, gradient, m, v, count, s, [mask, pruned](int64_t i) { return mask[i] != 0 ? 1.0f : pruned; });
 }
 
 }  // namespace ringflash::kernels::RF_ISA
