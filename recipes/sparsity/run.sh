@@ -4,7 +4,7 @@
 #
 #   recipes/sparsity/run.sh [STEPS [ROW...]]
 #
-# STEPS of 1024 tokens each (3000: about five minutes a model on two cores, an hour and a half in all). Run again, it
+# STEPS of 1024 tokens each (3000: about five minutes a model on two cores, two hours in all). Run again, it
 # goes on where it was; another STEPS needs another OUT=folder. With ROWs, names below, it trains only those: once dense
 # is trained, long ones come half as far again when each core trains one, THREADS=1, in shells of their own. Other text,
 # in a folder, is TEXT=folder: more_text.py collects as much as a longer run needs to see none twice.
