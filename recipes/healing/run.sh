@@ -97,7 +97,7 @@ ring() {
 
 heal_ring() {
   $ringflash train --data "$out/text" --from "$out/ring" --teacher "$out/full" --out "$out/ring-healed" --resume --seq 4096 --steps 8 \
-    --set batch_size=1 --set distill_weight=1 --set learning_rate=3e-5 --set weight_decay=0
+    --set batch_size=1 --set distill_weight=1 --set learning_rate=3e-5 --set adam_beta2=0.95 --set weight_decay=0
   touch "$out/ring-healed/.done"
 }
 
@@ -118,8 +118,8 @@ s4() {
 
 heal_s4() {
   $ringflash train --data "$out/text" --from "$out/oneshot" --teacher "$out/full" --out "$out/s4-healed" --resume --seq 1024 \
-    --steps "${STEPS:-800}" --set batch_size=2 --set learning_rate=3e-4 --set sparsity_end_ratio=0 --set quantize_begin_ratio=0 \
-    --set l1=0 --set weight_decay=0 --set distill_weight=0.5 --set distill_states_weight=1
+    --steps "${STEPS:-800}" --set batch_size=2 --set learning_rate=3e-4 --set sparsity_begin_ratio=0 --set sparsity_end_ratio=0 \
+    --set sparse_rate_power=0 --set adam_beta2=0.95 --set quantize_begin_ratio=0 --set l1=0 --set weight_decay=0 --set distill_weight=0.5 --set distill_states_weight=1
   touch "$out/s4-healed/.done"
 }
 

@@ -36,15 +36,15 @@ train() {
   mkdir -p "$run"
   sed "s/\"global_ratio\": 0.05/\"global_ratio\": $2/" $recipe/config.json >"$run/config.json"
   $bin/ringflash train --data $out/text/short.jsonl --out "$run/short" --config "$run/config.json" --resume \
-    --steps 2000 --seq 512 --set batch_size=4 --set learning_rate=2e-3 --set eval_tokens=16384
+    --steps 2000 --seq 512 --set batch_size=4 --set learning_rate=2e-3 --set adam_beta2=0.95 --set eval_tokens=16384
   $bin/ringflash train --data $out/text/long.jsonl --out "$run/long" --from "$run/short" --resume \
-    --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=2e-3 --set eval_tokens=32768
+    --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=2e-3 --set adam_beta2=0.95 --set eval_tokens=32768
   $bin/ringflash train --data $out/text/sparse.jsonl --out "$run/sparse" --from "$run/long" --resume \
-    --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=1.5e-3 --set eval_tokens=32768
+    --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=1.5e-3 --set adam_beta2=0.95 --set eval_tokens=32768
   $bin/ringflash train --data $out/text/rare.jsonl --out "$run/rare" --from "$run/sparse" --resume \
-    --steps 3000 --seq 4096 --set batch_size=1 --set learning_rate=1.5e-3 --set eval_tokens=32768
+    --steps 3000 --seq 4096 --set batch_size=1 --set learning_rate=1.5e-3 --set adam_beta2=0.95 --set eval_tokens=32768
   $bin/ringflash train --data $out/text/rarest.jsonl --out "$run/rarest" --from "$run/rare" --resume \
-    --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=1e-3 --set eval_tokens=32768
+    --steps 2000 --seq 4096 --set batch_size=1 --set learning_rate=1e-3 --set adam_beta2=0.95 --set eval_tokens=32768
   $bin/ringflash export "$run/rarest" --out "$run.gguf" --format bf16
   $bin/ringflash eval "$run.gguf" --task needle --lengths $lengths --depths $depths --samples 10 \
     --html "$run.html" --json >"$run.json"

@@ -32,7 +32,7 @@ run() {
   printf '%s\n' "$name" >&2
   $bin/ringflash train --data out/quickstart/docs --out "$out/$name" --config recipes/sharing/config.json --resume \
     --steps "$steps" --seq 512 --threads 1 --set batch_size=2 --set eval_tokens=65536 --set eval_steps=250 \
-    --set save_steps=500 --set learning_rate=3e-3 "$@" --json >"$out/$name.tmp"
+    --set save_steps=500 --set learning_rate=3e-3 --set adam_beta2=0.95 "$@" --json >"$out/$name.tmp"
   mv "$out/$name.tmp" "$out/$name.json"
 }
 

@@ -3,7 +3,7 @@
 
     scripts/collect-docs.sh out/quickstart/docs
     recipes/sparsity/more_text.py --with out/quickstart/docs out/more-text
-    TEXT=out/more-text OUT=out/unique recipes/sparsity/run.sh 8000 dense fine-s4-late
+    TEXT=out/more-text OUT=out/unique recipes/sparsity/run.sh 8000 dense fine-s4
 
 The packages are downloaded and unpacked, not installed. A document becomes a text file: its source where the package has
 it, what stands between the tags where it is HTML. Left out are copies, tables of numbers, indices and other languages.

@@ -22,8 +22,8 @@ recipe=recipes/sparsity
 full=$recipe/config.json
 declare -A rows=(
   [dense]="$full"
-  [small-dense]="$recipe/small.json learning_rate=3e-3"
-  [small-dense-distilled]="$recipe/small.json learning_rate=3e-3 teacher=dense distill_weight=0.75"
+  [small-dense]="$recipe/small.json learning_rate=2e-3"
+  [small-dense-distilled]="$recipe/small.json learning_rate=2e-3 teacher=dense distill_weight=0.75"
   [fine]="$full sparsity=fine"
   [fine-no-l1]="$full sparsity=fine l1=0"
   [fine-s4]="$full sparsity=fine weight_bits=4"
@@ -32,11 +32,11 @@ declare -A rows=(
   [fine-straight-through]="$full sparsity=fine pruned_update_scale=1"
   [fine-rigl]="$full sparsity=fine mask_method=rigl"
   [fine-static]="$full sparsity=fine mask_method=static"
-  [fine-late]="$full sparsity=fine sparsity_begin_ratio=0.5 sparsity_end_ratio=0.5"
   [fine-s4-static]="$full sparsity=fine weight_bits=4 mask_method=static"
-  [fine-s4-late]="$full sparsity=fine weight_bits=4 sparsity_begin_ratio=0.5 sparsity_end_ratio=0.5"
+  [fine-s4-rigl]="$full sparsity=fine weight_bits=4 mask_method=rigl"
+  [fine-s4-early]="$full sparsity=fine weight_bits=4 sparsity_begin_ratio=0 sparsity_end_ratio=0.4"
+  [fine-s4-same-rate]="$full sparsity=fine weight_bits=4 sparse_rate_power=0"
   [fine-s4-distilled]="$full sparsity=fine weight_bits=4 teacher=dense distill_weight=0.75"
-  [fine-s4-late-distilled]="$full sparsity=fine weight_bits=4 sparsity_begin_ratio=0.5 sparsity_end_ratio=0.5 teacher=dense distill_weight=0.75"
   [block]="$full sparsity=block"
   [block-kept-only]="$full sparsity=block pruned_update_scale=0"
 )
@@ -72,7 +72,7 @@ train() {
   printf '%s\n' "$name" >&2
   $bin/ringflash train --data "$text" --out "$out/$name" --config "$config" --resume --steps "$steps" --seq 512 \
     --threads "$threads" --set batch_size=2 --set eval_tokens=65536 --set eval_steps=500 --set save_steps=500 \
-    --set learning_rate=2e-3 "${settings[@]}" --json >"$out/$name.tmp"
+    --set learning_rate=1e-3 "${settings[@]}" --json >"$out/$name.tmp"
   mv "$out/$name.tmp" "$out/$name.json"
 }
 

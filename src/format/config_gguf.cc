@@ -42,6 +42,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("rope.freq_base", c.rope_theta);
   visit_rope_scaling(c.rope_scaling, visit);
   visit("embedding_multiplier", c.embedding_multiplier);
+  visit("embedding_shift", c.embedding_shift, Need::kOptional);
   visit("activation", c.hidden_act, Need::kOptional);
   visit("attention.bias", c.attention_bias, Need::kOptional);
   visit("attention.qk_norm", c.qk_norm, Need::kOptional);

@@ -33,6 +33,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("rope_theta", c.rope_theta, Need::kOptional);
   visit("rope_scaling", c.rope_scaling, Need::kOptional);
   visit("embedding_multiplier", c.embedding_multiplier, Need::kOptional);
+  visit("embedding_shift", c.embedding_shift, Need::kOptional);
   visit("hidden_act", c.hidden_act, Need::kOptional);
   visit("attention_bias", c.attention_bias, Need::kOptional);
   visit("qk_norm", c.qk_norm, Need::kOptional);

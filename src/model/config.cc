@@ -43,6 +43,7 @@ Status check_sizes(const ModelConfig& c) {
   RF_TRY_VOID(check_range("max_position_embeddings", c.max_position_embeddings, 1, int64_t{1} << 40));
   RF_TRY_VOID(check_range("num_attention_heads", c.num_attention_heads, 1, 65536));
   RF_TRY_VOID(check_range("head_dim", c.head_dim, 2, 1024));
+  RF_TRY_VOID(check_range("embedding_shift", c.embedding_shift, 0, c.hidden_size));
   RF_TRY_VOID(check_range("bos_token_id", c.bos_token_id, 0, c.vocab_size - 1));
   return check_range("eos_token_id", c.eos_token_id, 0, c.vocab_size - 1);
 }

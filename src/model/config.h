@@ -73,6 +73,9 @@ struct ModelConfig {
   double rope_theta = 10000.0;
   RopeScaling rope_scaling;
   double embedding_multiplier = 1.0;  ///< the embedding's output is scaled by this
+  /// So many channels, the last ones, of a token's embedding are those of the token before it (zeros at a document's
+  /// start), so that one layer of attention can find what followed a token before: token shift (RWKV, Peng et al. 2023).
+  int64_t embedding_shift = 0;
   Activation hidden_act = Activation::kSilu;
   bool attention_bias = false;  ///< whether q, k and v are products plus a bias (Qwen 2)
   bool qk_norm = false;         ///< whether each head's q and k go through an RMSNorm before they are rotated

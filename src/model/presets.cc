@@ -23,6 +23,8 @@ ModelConfig from_shape(const Shape& s) {
   c.max_position_embeddings = s.sequence;
   // Embeddings are drawn small, as the tied head wants them; this brings the residual stream to unit scale.
   c.embedding_multiplier = std::sqrt(static_cast<double>(s.hidden));
+  c.embedding_shift = s.hidden / 4;
+  c.qk_norm = true;
   c.ring = ring_preset(s.sequence);
   c.attention.assign(s.layers, AttentionKind::kRing);
   return c;

@@ -85,14 +85,22 @@ void rms_norm(const Workspace& work, const float* x, const float* gain, float* y
   norm_rows(work, x, gain, y, tokens, work.config.hidden_size);
 }
 
-void embed(const Model& model, std::span<const int32_t> ids, Workspace& work) {
+void embed(const Model& model, int32_t previous, std::span<const int32_t> ids, Workspace& work) {
   const auto width = static_cast<size_t>(work.config.hidden_size);
+  const auto shift = static_cast<size_t>(work.config.embedding_shift);
   const auto multiplier = static_cast<float>(work.config.embedding_multiplier);
-  for (size_t t = 0; t < ids.size(); ++t) {
-    const std::span<float> row = std::span(work.hidden).subspan(t * width, width);
-    read_row(model.embedding(), ids[t], row);
+  const auto read = [&](int32_t id, std::span<float> row) {
+    read_row(model.embedding(), id, row);
     for (float& x : row) x *= multiplier;
-  }
+  };
+  const auto row = [&](size_t t) { return std::span(work.hidden).subspan(t * width, width); };
+  for (size_t t = 0; t < ids.size(); ++t) read(ids[t], row(t));
+  if (shift == 0) return;
+  for (size_t t = ids.size() - 1; t > 0; --t) std::ranges::copy(row(t - 1).last(shift), row(t).last(shift).begin());
+  const std::span<float> before = std::span(work.normed).first(width);
+  std::ranges::fill(before, 0.0f);
+  if (previous != kNoToken) read(previous, before);
+  std::ranges::copy(before.last(shift), row(0).last(shift).begin());
 }
 
 void run_layer(const LayerWeights& weights, TokenRun piece, std::vector<HeadCache>& cache, Workspace& work) {

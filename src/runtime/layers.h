@@ -52,8 +52,10 @@ void matmul(Workspace& work, const WeightMatrix& w, const float* x, float* y, in
 /// y = RMSNorm(x) * gain over rows of hidden_size.
 void rms_norm(const Workspace& work, const float* x, const float* gain, float* y, int64_t tokens);
 
-/// hidden = embedding rows of `ids`, times embedding_multiplier.
-void embed(const Model& model, std::span<const int32_t> ids, Workspace& work);
+/// hidden = embedding rows of `ids`, times embedding_multiplier; the last embedding_shift channels are those of the
+/// token before. `previous` is the one before the first, or kNoToken.
+void embed(const Model& model, int32_t previous, std::span<const int32_t> ids, Workspace& work);
+inline constexpr int32_t kNoToken = -1;
 
 /// hidden goes through one layer; `cache` has one entry per KV head and takes in the piece's keys and values.
 void run_layer(const LayerWeights& weights, TokenRun piece, std::vector<HeadCache>& cache, Workspace& work);

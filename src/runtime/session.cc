@@ -53,6 +53,7 @@ struct Session::State {
   int64_t context, piece_tokens;
   int64_t logit_rows;
   int64_t position = 0;
+  int32_t previous = kNoToken;  ///< the token before position
   Workspace work;
   std::vector<std::vector<HeadCache>> caches;  ///< [layer][KV head]
   AlignedVector<float> logits;
@@ -81,11 +82,12 @@ void Session::State::run_piece(std::span<const int32_t> ids) {
     work.cover_positions(position, std::max(piece.tokens, kPositions));
   }
   work.cover_tokens(piece.tokens);
-  embed(model, ids, work);
+  embed(model, previous, ids, work);
   for (size_t layer = 0; layer < caches.size(); ++layer) {
     run_layer(model.layers()[layer], piece, caches[layer], work);
   }
   position += piece.tokens;
+  previous = ids.back();
 }
 
 /// Logits of `count` rows of the piece just run, the first of them row `row` at position `first`.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "train/ops/linear_loss.h"
+#include "train/sequence_slice.h"
 #include "train/torch_headers.h"
 
 namespace ringflash {
@@ -81,16 +82,38 @@ void CausalLmImpl::draw_weights(uint64_t seed) {
 }
 
 void CausalLmImpl::share_rows(const SequenceSlice* slice) {
+  slice_ = slice;
   for (DecoderLayer& layer : layers_) layer->self_attn->slice = slice;
 }
 
-Tensor CausalLmImpl::embed(const Tensor& ids) {
-  return torch::embedding(embedding_, ids) * config_.embedding_multiplier;
+Tensor CausalLmImpl::embed(const Tensor& ids, const std::vector<int64_t>& bounds) {
+  const Tensor own = torch::embedding(embedding_, ids) * config_.embedding_multiplier;
+  const int64_t shift = config_.embedding_shift;
+  if (shift == 0) return own;
+  const Tensor before = torch::embedding(embedding_, previous_token(ids)) * config_.embedding_multiplier;
+  const std::vector<Tensor> parts = own.split({own.size(1) - shift, shift}, 1);
+  const Tensor shifted = torch::cat({before.slice(1, own.size(1) - shift), parts[1].slice(0, 0, ids.size(0) - 1)});
+  return torch::cat({parts[0], shifted.index_fill(0, first_tokens(ids, bounds), 0)}, 1);
+}
+
+/// [1]: the token before the first; any, where that begins a document.
+Tensor CausalLmImpl::previous_token(const Tensor& ids) const {
+  return slice_ == nullptr ? ids.slice(0, 0, 1) : slice_->previous(ids);
+}
+
+/// Which of the tokens begin documents.
+Tensor CausalLmImpl::first_tokens(const Tensor& ids, const std::vector<int64_t>& bounds) const {
+  const int64_t begin = slice_ == nullptr ? 0 : slice_->first();
+  std::vector<int64_t> firsts;
+  for (const int64_t bound : bounds) {
+    if (bound >= begin && bound < begin + ids.size(0)) firsts.push_back(bound - begin);
+  }
+  return torch::tensor(firsts, ids.options());
 }
 
 Tensor CausalLmImpl::hidden_states(const Tensor& ids, const std::vector<int64_t>& bounds, torch::ScalarType compute,
                                    std::vector<Tensor>* returned) {
-  Tensor x = embed(ids);
+  Tensor x = embed(ids, bounds);
   for (DecoderLayer& layer : layers_) {
     x = layer(x, bounds, compute);
     if (returned != nullptr) returned->push_back(x);

@@ -24,8 +24,8 @@ class CausalLmImpl : public torch::nn::Module {
   /// low-rank pair A is 0, B normal (Hu et al. 2021).
   CausalLmImpl(const ModelConfig& config, uint64_t seed);
 
-  /// ids [T] -> what the first layer takes, [T, D] fp32.
-  torch::Tensor embed(const torch::Tensor& ids);
+  /// ids [T] -> what the first layer takes, [T, D] fp32. In a slice of a row with an embedding_shift: collective.
+  torch::Tensor embed(const torch::Tensor& ids, const std::vector<int64_t>& bounds);
   /// ids [T] -> normed hidden states [T, D], fp32. `returned`, if given, receives what each layer returns, [T, D] fp32.
   torch::Tensor hidden_states(const torch::Tensor& ids, const std::vector<int64_t>& bounds, torch::ScalarType compute,
                               std::vector<torch::Tensor>* returned = nullptr);
@@ -53,12 +53,15 @@ class CausalLmImpl : public torch::nn::Module {
  private:
   void share_weights();
   void draw_weights(uint64_t seed);
+  torch::Tensor previous_token(const torch::Tensor& ids) const;
+  torch::Tensor first_tokens(const torch::Tensor& ids, const std::vector<int64_t>& bounds) const;
   const torch::Tensor& head_weight() const { return head_.defined() ? head_ : embedding_; }
 
   ModelConfig config_;
   torch::Tensor embedding_, head_;
   std::vector<DecoderLayer> layers_;
   RmsNorm norm_{nullptr};
+  const SequenceSlice* slice_ = nullptr;
 };
 TORCH_MODULE(CausalLm);
 

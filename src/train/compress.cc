@@ -150,7 +150,7 @@ void compress_layers(CausalLm& model, const Calibration& calibration, const Spar
                      OneShotMethod method, torch::ScalarType compute, bool quiet) {
   torch::NoGradGuard no_grad;
   std::vector<Tensor> dense, hidden;  // what comes to a layer in the dense model, and in the compressed one
-  for (const BatchTensors& row : calibration.rows) hidden.push_back(model->embed(row.ids));
+  for (const BatchTensors& row : calibration.rows) hidden.push_back(model->embed(row.ids, row.bounds));
   const bool compares = method == OneShotMethod::kObs;
   if (compares) dense = hidden;
   const std::span<DecoderLayer> all = model->layers();
@@ -202,8 +202,11 @@ Status heal(const CompressRequest& request, const fs::path& compressed) {
   training.quiet = request.quiet;
   training.settings = {{"max_steps", std::to_string(request.heal_steps)},
                        {"learning_rate", "5e-4"},
+                       {"adam_beta2", "0.95"},
+                       {"sparsity_begin_ratio", "0"},
                        {"sparsity_end_ratio", "0"},
                        {"quantize_begin_ratio", "0"},
+                       {"sparse_rate_power", "0"},
                        {"l1", "0"}};
   training.settings.insert(training.settings.end(), request.heal_settings.begin(), request.heal_settings.end());
   const Result<TrainReport> report = run_training(training);

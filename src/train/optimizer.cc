@@ -56,12 +56,11 @@ AdamW::Slot& AdamW::slot_of(const std::string& parameter) {
   return *found;
 }
 
-void AdamW::set_mask(const std::string& parameter, Tensor mask, double pruned_scale, double l1) {
+void AdamW::set_mask(const std::string& parameter, Tensor mask, const MaskedUpdate& update) {
   Slot& slot = slot_of(parameter);
   RF_CHECK(mask.scalar_type() == torch::kBool && mask.sizes() == slot.mean.values.sizes());
   slot.mask = mask.contiguous();
-  slot.pruned_scale = pruned_scale;
-  slot.l1 = l1;
+  slot.masked = update;
 }
 
 void AdamW::reset_moments(const std::string& parameter, const Tensor& where) {
@@ -92,11 +91,11 @@ void AdamW::update_composed(Slot& slot, double learning_rate, double grad_scale)
   const double correction1 = 1 - std::pow(beta1_, static_cast<double>(steps_));
   const double correction2 = 1 / std::sqrt(1 - std::pow(beta2_, static_cast<double>(steps_)));
   Tensor change = mean / square.sqrt().mul_(correction2).add_(epsilon_);
-  change.mul_(learning_rate / correction1).add_(value, learning_rate * slot.decay);
-  if (slot.mask.defined()) change = torch::where(slot.mask, change, change * slot.pruned_scale);
+  change.mul_(learning_rate * slot.masked.rate_scale / correction1).add_(value, learning_rate * slot.decay);
+  if (slot.mask.defined()) change = torch::where(slot.mask, change, change * slot.masked.pruned_scale);
   value.sub_(change);
-  if (slot.l1 > 0) {
-    const Tensor rest = value.abs().sub_(torch::where(slot.mask, 1.0, slot.pruned_scale) * (learning_rate * slot.l1));
+  if (slot.masked.l1 > 0) {
+    const Tensor rest = value.abs().sub_(torch::where(slot.mask, 1.0, slot.masked.pruned_scale) * (learning_rate * slot.masked.l1));
     value.copy_(rest.clamp_min_(0).mul_(value.sign()));
   }
   if (!coded) return;
@@ -114,12 +113,12 @@ void AdamW::update(Slot& slot, double learning_rate, double grad_scale) const {
   const kernels::AdamWStep step = {.beta1 = static_cast<float>(beta1_),
                                    .beta2 = static_cast<float>(beta2_),
                                    .epsilon = static_cast<float>(epsilon_),
-                                   .rate = static_cast<float>(learning_rate / correction1),
+                                   .rate = static_cast<float>(learning_rate * slot.masked.rate_scale / correction1),
                                    .root_correction = static_cast<float>(correction2),
                                    .decay = static_cast<float>(learning_rate * slot.decay),
                                    .grad_scale = static_cast<float>(grad_scale),
-                                   .pruned_scale = static_cast<float>(slot.pruned_scale),
-                                   .shrink = static_cast<float>(learning_rate * slot.l1)};
+                                   .pruned_scale = static_cast<float>(slot.masked.pruned_scale),
+                                   .shrink = static_cast<float>(learning_rate * slot.masked.l1)};
   float* w = value.data_ptr<float>();
   const float* g = grad.data_ptr<float>();
   const auto* mask =

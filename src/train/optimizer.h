@@ -20,9 +20,13 @@ class AdamW {
   /// where a parameter is a matrix of some size and neither embedding nor head, whose rows learn at their own pace.
   AdamW(std::vector<Parameter> parameters, const TrainConfig& config);
 
-  /// From here on the update of what `mask` (bool, of the parameter's shape) leaves out is scaled by
-  /// `pruned_scale`, and all of the parameter shrinks by the learning rate times `l1` each step.
-  void set_mask(const std::string& parameter, torch::Tensor mask, double pruned_scale, double l1);
+  struct MaskedUpdate {
+    double rate_scale = 1;    ///< of AdamW's change of the parameter; decay and L1 stay as they are
+    double pruned_scale = 1;  ///< of the update of what is masked, decay and L1 too, against that of the rest
+    double l1 = 0;            ///< all of the parameter shrinks by the learning rate times this each step
+  };
+  /// From here on the parameter is updated so. What `mask` (bool, of its shape) leaves out is masked.
+  void set_mask(const std::string& parameter, torch::Tensor mask, const MaskedUpdate& update);
 
   /// Forgets the moments of the parameter's weights where `where` (bool) is true.
   void reset_moments(const std::string& parameter, const torch::Tensor& where);
@@ -55,7 +59,7 @@ class AdamW {
     double decay;
     Moment mean, square;
     torch::Tensor mask = {};  ///< undefined where nothing is masked
-    double pruned_scale = 1, l1 = 0;
+    MaskedUpdate masked = {};
   };
   Slot& slot_of(const std::string& parameter);
   static Moment zero_moment(const torch::Tensor& parameter, bool coded, uint8_t zero);

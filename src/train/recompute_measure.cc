@@ -53,7 +53,7 @@ std::vector<LayerCosts> measure_recomputation(CausalLm& model, const Tensor& ids
                                               torch::ScalarType compute) {
   const Tensor x = [&] {
     const torch::NoGradGuard no_grad;
-    return model->embed(ids);
+    return model->embed(ids, bounds);
   }();
   std::map<AttentionKind, LayerCosts> of_kind;
   std::vector<LayerCosts> all;

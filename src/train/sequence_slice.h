@@ -25,6 +25,9 @@ class SequenceSlice {
   /// Edges of the documents of tokens [0, last()), from those of the row.
   std::vector<int64_t> bounds(std::vector<int64_t> of_row) const;
 
+  /// [1]: the last of the left neighbour's ids. The first process has none: 0. Collective.
+  torch::Tensor previous(const torch::Tensor& ids) const { return group_.shift(ids.slice(0, -1).contiguous(), 1); }
+
   struct Keys {
     torch::Tensor k, v, router;
   };

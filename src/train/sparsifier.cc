@@ -98,9 +98,10 @@ void Sparsifier::apply(Layer& layer, const Tensor& mask) {
 
 void Sparsifier::show(Layer& layer) {
   const Tensor& mask = layer.linear->view().mask;
-  const double pruned_scale = config_.mask_method == "magnitude" ? config_.pruned_update_scale : 0;
-  optimizer_.set_mask(layer.name, mask, pruned_scale, config_.l1);
   const auto kept = static_cast<double>(mask.sum().item<int64_t>());
+  const double rate_scale = std::pow(static_cast<double>(mask.numel()) / kept, config_.sparse_rate_power);
+  const double pruned_scale = config_.mask_method == "magnitude" ? config_.pruned_update_scale / rate_scale : 0;
+  optimizer_.set_mask(layer.name, mask, {.rate_scale = rate_scale, .pruned_scale = pruned_scale, .l1 = config_.l1});
   const bool pays = layer.pattern == SparsePattern::kBlock && mask.device().is_cpu() &&
                     kept < kSparseEnough * static_cast<double>(mask.numel());
   layer.linear->view().tiles = pays ? block_tiles(mask) : BlockTilesPtr();

@@ -99,6 +99,7 @@ Status check_ratios(const TrainConfig& c) {
       {"sparsity_end_ratio", c.sparsity_end_ratio, c.sparsity_begin_ratio, 1},
       {"mask_freeze_ratio", c.mask_freeze_ratio, c.sparsity_end_ratio, 1},
       {"pruned_update_scale", c.pruned_update_scale, 0, 1},
+      {"sparse_rate_power", c.sparse_rate_power, 0, 2},
       {"rigl_fraction", c.rigl_fraction, 0, 1},
       {"l1", c.l1, 0, 1000},
       {"distill_weight", c.distill_weight, 0, 1},

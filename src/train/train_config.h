@@ -21,7 +21,7 @@ struct TrainConfig {
   double warmup_ratio = 0.05;
   double min_learning_rate_ratio = 0.1;
   double adam_beta1 = 0.9;
-  double adam_beta2 = 0.95;
+  double adam_beta2 = 0.999;
   double adam_epsilon = 1e-8;
   double weight_decay = 0.1;
   int64_t optimizer_bits = 32;
@@ -36,10 +36,11 @@ struct TrainConfig {
   double heldout_fraction = 0.02;
   std::string mask_method = "magnitude";
   int64_t mask_interval = 0;
-  double sparsity_begin_ratio = 0;
-  double sparsity_end_ratio = 0.4;
+  double sparsity_begin_ratio = 0.5;
+  double sparsity_end_ratio = 0.5;
   double mask_freeze_ratio = 0.8;
   double pruned_update_scale = 0.1;
+  double sparse_rate_power = 1;
   double rigl_fraction = 0.3;
   double l1 = 0.01;
   double quantize_begin_ratio = 0.6;
@@ -94,6 +95,8 @@ void visit_fields(Config& c, Visitor&& visit) {
         "share of the steps after which as many are gone as shall be");
   visit("mask_freeze_ratio", c.mask_freeze_ratio, "share of the steps after which the choice is final");
   visit("pruned_update_scale", c.pruned_update_scale, "part of AdamW's update that absent weights receive");
+  visit("sparse_rate_power", c.sparse_rate_power,
+        "matrices of which 1 / n is left are trained with n to this power times the rate; 0: the same rate");
   visit("rigl_fraction", c.rigl_fraction,
         "share of the weights that RigL replaces at first; it falls with a cosine");
   visit("l1", c.l1, "decoupled L1 of sparse matrices: they shrink by the rate times this each step");

@@ -77,6 +77,7 @@ TEST(ConfigJson, WritesHuggingFacesNames) {
                          {"rope_theta", 12345.678901234567},
                          {"rope_scaling", nullptr},
                          {"embedding_multiplier", 8.1},
+                         {"embedding_shift", 7},
                          {"hidden_act", "silu"},
                          {"attention_bias", false},
                          {"qk_norm", false},

@@ -51,6 +51,7 @@ inline ModelConfig tiny_config() {
   config.rms_norm_eps = 1.1e-5;
   config.rope_theta = 12345.678901234567;
   config.embedding_multiplier = 8.1;
+  config.embedding_shift = 7;
   config.ring = {.window = 32, .stride = 16, .global_ratio = 0.07, .sink_tokens = 3, .global_rope = true};
   config.attention = {AttentionKind::kRing, AttentionKind::kFull};
   return config;

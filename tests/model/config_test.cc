@@ -88,6 +88,8 @@ TEST(ValidateConfig, ScalarsMustBeNumbersInRange) {
   for (const double bad : {0.0, std::nan(""), HUGE_VAL, -HUGE_VAL}) {
     EXPECT_NE(error_after([=](auto& c) { c.embedding_multiplier = bad; }), "accepted") << bad;
   }
+  EXPECT_EQ(error_after([](auto& c) { c.embedding_shift = 256; }), "accepted");
+  EXPECT_EQ(error_after([](auto& c) { c.embedding_shift = 257; }), "'embedding_shift' must be between 0 and 256, found 257");
 }
 
 TEST(ValidateConfig, TopPagesHaveTheirOwnRanges) {

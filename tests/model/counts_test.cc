@@ -61,11 +61,11 @@ TEST(DenseTwin, HasAllWeightsAndSeesEverything) {
 
 TEST(CountParameters, NanoIsCountedByHand) {
   const ParameterCounts counts = count_parameters(preset("nano"));
-  // 6 layers of width 256: q and o 256*256, k and v 128*256, gate, up and down 768*256; a router of 2*256.
+  // 6 layers of width 256: q and o 256*256, k and v 128*256, gate, up and down 768*256; a router of 2*256. q and k are normed, 64 wide.
   EXPECT_EQ(counts.linear, 6 * (2 * 256 * 256 + 2 * 128 * 256 + 3 * 768 * 256));
   EXPECT_EQ(counts.embedding, 4096 * 256);
   EXPECT_EQ(counts.router, 6 * 2 * 256);
-  EXPECT_EQ(counts.norm, 13 * 256);
+  EXPECT_EQ(counts.norm, 13 * 256 + 6 * 2 * 64);
   EXPECT_EQ(counts.total(), counts.linear + counts.embedding + counts.router + counts.norm);
 }
 

@@ -23,7 +23,7 @@ TEST(LayerMemory, CountsWhatTheFormulasSay) {
   const int64_t tokens = 4096;
   EXPECT_EQ(layer.stream, tokens * 256 * 4);
   EXPECT_EQ(layer.compute, tokens * 256 * 2);
-  EXPECT_EQ(layer.heads_in, tokens * (256 + 2 * 128) * 2);
+  EXPECT_EQ(layer.heads_in, tokens * ((256 + 2 * 128) * 2 + (256 + 128) * 4));  // q and k once more, for their norms
   EXPECT_EQ(layer.gates, tokens * 2 * 768 * 2);
   EXPECT_EQ(layer.router, tokens * 2 * 4);
   EXPECT_EQ(layer.lse, tokens * 4 * 4);

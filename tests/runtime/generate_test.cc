@@ -184,9 +184,11 @@ TEST_F(Generate, TextComesInWholeCharactersAndInvalidBytesAreReplaced) {
 
 TEST_F(Generate, NoTextFollowsAStop) {
   Session session(model_, executor_);
+  GenerateOptions options = greedy(50);
+  options.sampling = {.temperature = 1000, .top_k = 0, .top_p = 1, .seed = 3};  // some text among any pieces
+  options.ignore_eos = true;
   int calls = 0;
-  const auto report =
-      generate_text(session, "x", greedy(50), [&](std::string_view) { return ++calls, false; });
+  const auto report = generate_text(session, "x", options, [&](std::string_view) { return ++calls, false; });
   ASSERT_TRUE(report.ok());
   EXPECT_EQ(report->stop, StopReason::kCallback);
   EXPECT_EQ(calls, 1);

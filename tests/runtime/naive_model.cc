@@ -133,6 +133,10 @@ std::vector<double> naive_logits(const ModelConfig& c, const TinyWeights& weight
     hidden.emplace_back(row, row + c.hidden_size);
     for (double& x : hidden.back()) x *= c.embedding_multiplier;
   }
+  const Rows own = hidden;
+  for (size_t t = 0; t < ids.size(); ++t) {
+    for (int64_t i = c.hidden_size - c.embedding_shift; i < c.hidden_size; ++i) hidden[t][i] = t == 0 ? 0 : own[t - 1][i];
+  }
   for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer) run_layer(c, weights, layer, hidden);
   std::vector<double> logits;
   for (const Row& row : hidden) {

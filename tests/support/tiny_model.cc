@@ -75,6 +75,7 @@ ModelConfig tiny_ring_config() {
   c.head_dim = 16;
   c.max_position_embeddings = 256;
   c.embedding_multiplier = 8;
+  c.embedding_shift = 24;
   c.ring = {.window = 16, .stride = 8, .global_ratio = 0.25, .sink_tokens = 2, .global_rope = false};
   c.attention = {AttentionKind::kRing, AttentionKind::kFull, AttentionKind::kRing, AttentionKind::kRing};
   return c;
@@ -84,6 +85,7 @@ ModelConfig tiny_imported_config(const std::string& architecture) {
   ModelConfig c = tiny_ring_config();
   c.num_hidden_layers = 2;
   c.embedding_multiplier = 1;
+  c.embedding_shift = 0;
   c.ring = {};
   c.attention.assign(2, AttentionKind::kFull);
   if (architecture == "llama") return c;

@@ -48,6 +48,8 @@ class Crash : public ::testing::Test {
     request_ = testing::small_run(data_, out_, kSteps);
     request_.resume = true;
     request_.settings.insert(request_.settings.end(), {{"sparsity", "fine"},
+                                                       {"sparsity_begin_ratio", "0"},
+                                                       {"sparsity_end_ratio", "0.4"},
                                                        {"mask_interval", "2"},
                                                        {"sequence_length", "128"},
                                                        {"eval_tokens", "512"},

@@ -44,8 +44,8 @@ TEST_F(Training, LearnsAndWritesAWholeCheckpoint) {
 TEST_F(Training, ResumedLossesAreBitIdentical) {
   TrainRequest request = small_run(data_, out_, 20);
   // Masks move before and after the point of resuming.
-  request.settings.insert(request.settings.end(), {{"sparsity", "fine"}, {"mask_interval", "2"}});
-  request.settings.emplace_back("save_steps", "10");
+  request.settings.insert(request.settings.end(), {{"sparsity", "fine"}, {"sparsity_begin_ratio", "0"}, {"sparsity_end_ratio", "0.4"},
+                                                   {"mask_interval", "2"}, {"save_steps", "10"}});
   run(request);
   const std::vector<double> whole = losses(out_);
   ASSERT_EQ(whole.size(), 20u);
@@ -63,7 +63,8 @@ TEST_F(Training, SharedSparseLayersLearnAndResumeToTheBit) {
   request.settings.insert(request.settings.end(),
                           {{"sharing_group_size", "2"}, {"sharing_kinds", R"(["v_proj", "gate_proj", "down_proj"])"},
                            {"sharing_rank", "4"}, {"sparsity", "fine"}, {"sparsity_keep", "16"}, {"weight_bits", "4"},
-                           {"mask_interval", "2"}, {"save_steps", "8"}});
+                           {"sparsity_begin_ratio", "0"}, {"sparsity_end_ratio", "0.4"}, {"mask_interval", "2"},
+                           {"save_steps", "8"}});
   const TrainReport report = run(request);
   EXPECT_LT(report.last_bits_per_byte, report.first_bits_per_byte);
   EXPECT_EQ(open_checkpoint(out_).value().config.sharing.rank, 4);
